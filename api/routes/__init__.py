@@ -1,0 +1,1 @@
+"""Routes: one call of a Node method each; no logic lives here."""

@@ -1,0 +1,1 @@
+"""The command line. Never imports the daemon, but for `cli.offline`."""

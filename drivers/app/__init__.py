@@ -1,0 +1,1 @@
+"""Drivers of the group `app`, one module a family of types."""

@@ -1,0 +1,150 @@
+"""The driver contract: what a driver may use, and what it must and may offer.
+
+A driver says *which* commands; the base classes say in which order and how long. It
+reaches the machine through the `Host` it is given and through nothing else.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+from agentd.core.errors import ActionFailed
+from agentd.core.keywords import Keyword
+from agentd.core.model import Resource
+from agentd.core.status import Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command answered. `out` and `err` are cut at 64 KiB."""
+
+    code: int
+    out: str = ""
+    err: str = ""
+
+
+class CommandFailed(ActionFailed):
+    """A command that was to change something exited with another code than 0."""
+
+
+class Host(Protocol):
+    """The machine as drivers see it: the one door to commands, processes, files and time.
+
+    `probe` reads and takes any exit code for an answer; `run` changes and raises
+    CommandFailed. Both raise Silent when the command misses its deadline (its process
+    group is then killed) and NotFound when the tool is missing. argv, never a shell.
+    """
+
+    async def probe(
+        self, *argv: str, timeout: float = 30, stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Result: ...
+
+    async def run(
+        self, *argv: str, timeout: float = 60, stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None, cwd: str = "/", user: str = "", umask: int | None = None,
+    ) -> Result: ...
+
+    async def spawn(
+        self, argv: Sequence[str], *, log: str, env: Mapping[str, str] | None = None,
+        cwd: str = "/", user: str = "",
+    ) -> int:
+        """Start a detached process group that outlives the daemon; its pid. Output goes to `log`."""
+        ...
+
+    async def kill(self, pid: int, signal: int, *, group: bool = True) -> bool:
+        """Signal a process group; False when it is already gone."""
+        ...
+
+    async def read(self, path: str, limit: int = 1 << 20) -> str: ...
+    async def write(self, path: str, text: str, mode: int = 0o600) -> None: ...
+    async def remove(self, path: str) -> None: ...
+    async def exists(self, path: str) -> bool: ...
+    async def make_directory(self, path: str, mode: int = 0o755) -> None: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a driver works: the service, the node, and directories that are its own.
+
+    `state`: survives a reboot (driver files of the resource); `run`: does not.
+    """
+
+    service: str
+    node: str
+    state: str
+    run: str
+
+
+class Driver(ABC):
+    """One resource on this node. `start` and `stop` are called only when a probe said that
+    there is something to do, and are followed by another probe: no driver repeats that."""
+
+    KEYWORDS: ClassVar[tuple[Keyword, ...]] = ()
+    LABEL: ClassVar[str] = "{rid}"
+
+    def __init__(self, resource: Resource, host: Host, setting: Setting) -> None:
+        self.resource, self.host, self.setting = resource, host, setting
+
+    @abstractmethod
+    async def probe(self) -> Probe: ...
+
+    @abstractmethod
+    async def start(self) -> None: ...
+
+    @abstractmethod
+    async def stop(self) -> None: ...
+
+
+class ContainerState(enum.StrEnum):
+    """One state model for every container type. Only ABSENT and DOWN are proofs of down."""
+
+    ABSENT = "absent"
+    DOWN = "down"
+    STARTING = "starting"
+    UP = "up"
+    PAUSED = "paused"
+    SAVED = "saved"
+    STOPPING = "stopping"
+    MIGRATING = "migrating"
+    CRASHED = "crashed"
+    STUCK = "stuck"
+    UNKNOWN = "unknown"
+
+
+@runtime_checkable
+class Executing(Protocol):
+    """Can run a command inside the guest, as its root."""
+
+    async def execute(self, *argv: str, stdin: bytes | None = None, timeout: float = 30) -> Result: ...
+
+
+@runtime_checkable
+class Addressable(Protocol):
+    """Can tell where the guest's agent listens: ``host`` or ``host:port``, best first."""
+
+    async def addresses(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    async def pause(self) -> None: ...
+    async def resume(self) -> None: ...
+
+
+@runtime_checkable
+class Exporting(Protocol):
+    """Can name the files that define the guest, to travel with the configuration."""
+
+    async def export(self) -> Mapping[str, str]: ...
+    async def define(self, files: Mapping[str, str]) -> None: ...

@@ -1,0 +1,1 @@
+"""Drivers of the group `fs`, one module a family of types."""

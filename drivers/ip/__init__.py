@@ -1,0 +1,1 @@
+"""Drivers of the group `ip`, one module a family of types."""
