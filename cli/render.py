@@ -1,148 +1,90 @@
-"""Documents -> text: trees, plans, events, tables. Pure, and light to import."""
+"""Documents -> text: plans, events, and by their names here the trees and tables. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-WIDTH = 78
-AVAIL = ("container", "disk", "share", "fs", "ip", "app")
-_COLORS = {"up": "32", "down": "31", "warn": "33", "undef": "35", "stdby up": "32", "stdby down": "31"}
+from cli.compat import json15, status_code
+from cli.text import painted, safe, short, table
+from cli.tree import UnreadableDocument, any_tree, cluster_tree, tree
 
+__all__ = [
+    "UnreadableDocument", "any_tree", "cluster_tree", "event_line", "json15", "painted", "plan_text",
+    "progress_line", "safe", "short", "status_code", "table", "tree",
+]
 
-def safe(text: object) -> str:
-    """Text for a terminal: control characters and direction overrides become visible escapes."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text))
-
-
-def tree(document: Mapping[str, Any], *, wide: bool = False, color: bool = False) -> str:
-    """The status tree of one instance (encap.status/1), no blank at a line's end."""
-    paint = _Paint(color)
-    lines = [safe(document["service"]), _head("", "overall", document["overall"], paint, _notices(document))]
-    lines += _notes("", document.get("log", ()))
-    lines.append(_head("|- ", "avail", document["avail"], paint))
-    rows = [r for g in AVAIL for r in document["resources"] if r["group"] == g]
-    lines += _branch(rows, "|  ", document["level"] == "host", paint, wide)
-    for mark, group in (("|- ", "sync"), ("'- ", "hb")):
-        lines.append(_head(mark, group, document["groups"].get(group, "n/a"), paint))
-        rows = [r for r in document["resources"] if r["group"] == group]
-        lines += _branch(rows, "|  " if group == "sync" else "   ", document["level"] == "host", paint, wide)
-    return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-class _Paint:
-    def __init__(self, on: bool) -> None:
-        self.on = on
-
-    def __call__(self, status: str, width: int = 8) -> str:
-        text = f"{status:<{width}s}"
-        return f"\x1b[{_COLORS[status]}m{text}\x1b[0m" if self.on and status in _COLORS else text
-
-
-def _head(mark: str, name: str, status: str, paint: _Paint, tail: str = "") -> str:
-    return f"{mark}{name:<{20 - len(mark)}s} {'':4s} {paint(status)} {tail}"
-
-
-def _notices(document: Mapping[str, Any]) -> str:
-    words = []
-    if document.get("frozen"):
-        frozen = document["frozen"]
-        words.append(f"frozen by {safe(frozen.get('by'))}" + (f": {safe(frozen['reason'])}" if frozen.get("reason") else ""))
-    if document.get("operation"):
-        operation = document["operation"]
-        words.append(f"{safe(operation.get('action'))} in progress" + (f" ({safe(operation['phase'])})" if operation.get("phase") else ""))
-    return ", ".join(words)
-
-
-def _branch(rows: Sequence[Mapping[str, Any]], prefix: str, host: bool, paint: _Paint, wide: bool) -> list[str]:
-    lines: list[str] = []
-    for number, row in enumerate(rows, 1):
-        last = number == len(rows)
-        lines.append(_resource(prefix + ("'- " if last else "|- "), row, 14, host, paint, wide))
-        below = prefix + ("   " if last else "|  ")
-        inner = (row.get("guest") or {}).get("resources", ())
-        lines += _notes((below + ("|  " if inner else "")).ljust(0), row["log"])
-        for count, child in enumerate(inner, 1):
-            end = count == len(inner)
-            lines.append(_resource(below + ("'- " if end else "|- "), child, 11, host, paint, wide))
-            lines += _notes(below + ("   " if end else "|  "), child["log"])
-    return lines
-
-
-def _resource(prefix: str, row: Mapping[str, Any], width: int, host: bool, paint: _Paint, wide: bool) -> str:
-    flags = "".join((
-        "M" if row["monitor"] else ".", "D" if row["disable"] else ".",
-        "O" if row["optional"] and row["group"] not in ("sync", "hb") else ".", "E" if row["encap"] and host else ".",
-    ))
-    line = f"{prefix}{safe(row['rid']):<{width}s} {flags} {paint(row['status'])} {safe(row['label'])}"
-    if row["last_status"]:
-        line += f" (was {row['last_status']} {row['age']:.0f} s ago)"
-    if wide:
-        budget = row["restart"]
-        line += f"  [{row['source']} {row['age']:.0f}s, provisioned {row['provisioned']}" + (
-            f", restarts left {budget['left']}/{budget['of']}" if budget["of"] else "") + (
-            ", standby" if row["standby"] else "") + "]"
-    return line
-
-
-LABEL_COLUMN = 34
-
-
-def _notes(prefix: str, log: Iterable[Mapping[str, str]]) -> list[str]:
-    """Log lines, wrapped under the label column."""
-    lines = []
-    for entry in log:
-        text, room = safe(entry["text"]), WIDTH - LABEL_COLUMN - 2
-        while text:
-            cut = len(text) if len(text) <= room else (text.rfind(" ", 0, room + 1) if " " in text[:room + 1] else room)
-            lines.append(f"{prefix:<{LABEL_COLUMN}s}# {text[:cut]}")
-            text = text[cut:].lstrip()
-    return lines
-
-
-def cluster_tree(document: Mapping[str, Any], *, color: bool = False) -> str:
-    """Every instance of a service, and the nodes that were not heard (encap.cluster-status/1)."""
-    lines = [f"{safe(document['service'])}  avail {document['avail']}  overall {document['overall']}"]
-    for instance in document["instances"]:
-        lines.append(f"{safe(instance['node'])}:")
-        lines += ["  " + line for line in tree(instance, color=color).splitlines()[1:]]
-    lines += [f"{safe(s['node'])}: not heard, {safe(s['why'])}" for s in document["silent"]]
-    return "\n".join(lines) + "\n"
+_OUTCOME_COLORS = {"done": "32", "undone": "32", "failed": "31", "undo": "33", "skipped": "2", "phase": "36"}
+_RESULT_COLORS = {"succeeded": "32", "failed": "31", "cancelled": "33", "unknown": "35"}
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
     """A plan (encap.plan/1) as numbered lines, a guest's own steps under the delegated one."""
-    lines = [f"{safe(plan['service'])}: {plan['action']} on {safe(plan['node'])}, {len(plan['steps'])} steps"]
-    for step in plan["steps"]:
-        indent = "      " if step.get("under") is not None else "  "
-        after = f"  after {', '.join(map(str, step['after']))}" if step["after"] else ""
-        why = f"  ({safe(step['why'])})" if step["why"] else ""
-        lines.append(f"{indent}{step['id']:>2} {safe(step['where'])} {step['action']} {safe(step['what'])}{after}{why}")
-    lines += [f"  -- {safe(s['where'])} {safe(s['what'])}: skipped, {safe(s['why'])}" for s in plan["skipped"]]
-    return "\n".join(lines) + "\n"
+    steps = plan["steps"]
+    count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}" if steps else "nothing to do"
+    lines = [f"{safe(plan['service'])}: {safe(plan['action'])} on {safe(plan['node'])}, {count}"]
+    widths = [max((len(safe(s[k])) for s in steps), default=0) for k in ("where", "action", "what")]
+    lines += _step_lines(steps, None, 1, widths)
+    for skipped in plan["skipped"]:
+        what = f"{safe(skipped['where'])} {safe(skipped['what'])}"
+        lines.append(f"  -- {what}: skipped: {safe(skipped['why'])}")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns as wide as needed."""
-    cells = [list(headers), *([safe(c) for c in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells) + "\n"
+def _step_lines(
+    steps: Sequence[Mapping[str, Any]], under: int | None, depth: int, widths: Sequence[int],
+) -> Iterator[str]:
+    """The steps under `under`, each followed by what it unfolds to. A step can only be under
+    one that has a smaller id, so a wrong document ends as well."""
+    for step in steps:
+        if step.get("under") != under:
+            continue
+        columns = (safe(step[k]).ljust(w) for k, w in zip(("where", "action", "what"), widths, strict=True))
+        yield f"{'  ' * depth}{step['id']:>3}  {'  '.join(columns)}  {_remarks(step)}"
+        deeper = [s for s in steps if isinstance(s.get("under"), int) and s["id"] > step["id"]]
+        yield from _step_lines(deeper, step["id"], depth + 1, widths)
 
 
-def json15(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The status as OpenSVC 1.5 printed it for `json status`."""
-    rows = document["resources"]
-    groups = {g: _worst([r["status"] for r in rows if r["group"] == g]) for g in AVAIL}
-    return {
-        "overall": document["overall"], "avail": document["avail"], **groups, **document["groups"],
-        "resources": {r["rid"]: {
-            "status": r["status"], "label": r["label"], "log": [f"{x['level']}: {x['text']}" for x in r["log"]],
-            "monitor": r["monitor"], "disable": r["disable"], "optional": r["optional"], "encap": r["encap"],
-        } for r in rows},
-    }
+def _remarks(step: Mapping[str, Any]) -> str:
+    words = []
+    if step["after"]:
+        words.append("after " + ", ".join(str(i) for i in step["after"]))
+    if step["undo"]:
+        words.append(f"undo: {safe(step['undo'])}")
+    if step["optional"]:
+        words.append("may fail")
+    if step["why"]:
+        words.append(safe(step["why"]))
+    return "; ".join(words)
 
 
-def _worst(statuses: Sequence[str]) -> str:
-    """One word for a group: the common state, else warn."""
-    known = {s for s in statuses if s not in ("n/a", "undef")}
-    return next(iter(known)) if len(known) == 1 else "warn" if known else ("undef" if "undef" in statuses else "n/a")
+def event_line(event: Mapping[str, Any], nested: bool | None = None, color: bool = False) -> str:
+    """One event of an operation as a plain line, without a line end.
+
+    `nested`: told by the agent of a delegated step; from the event itself when None.
+    """
+    kind = safe(event["kind"])
+    deeper = event.get("under") is not None if nested is None else nested
+    who = " ".join(safe(event[k]) for k in ("where", "what") if event.get(k))
+    if kind == "end":
+        result = safe(event.get("result") or "ended")
+        kind = _in_color(result, _RESULT_COLORS.get(result, "") if color else "")
+    else:
+        kind = _in_color(kind, _OUTCOME_COLORS.get(kind, "") if color else "")
+    text = f": {safe(event['text'])}" if event.get("text") else ""
+    head = f"{safe(event.get('at') or '')} " if event.get("at") else ""
+    return f"{head}{'  ' if deeper else ''}{who}{' ' if who else ''}{kind}{text}"
+
+
+def progress_line(event: Mapping[str, Any], width: int = 78) -> str:
+    """What is going on, on one line of a terminal that the next one overwrites: for started,
+    phase, progress and undo; "" for the kinds that are worth a line that stays."""
+    if event["kind"] not in ("started", "phase", "progress", "undo"):
+        return ""
+    what = " ".join(safe(event[k]) for k in ("where", "what") if event.get(k))
+    text = safe(event.get("text") or event["kind"])
+    return short(f"{'  ' if event.get('under') is not None else ''}... {what}: {text}", max(width - 1, 4))
+
+
+def _in_color(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if code else text

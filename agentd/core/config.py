@@ -1,26 +1,37 @@
 """The configuration text of a service: a strict parser that keeps every line.
 
-Owns the dialect (see docs/bad-input.md): sections, ``key@scope = value``, continuation
-lines, comments. Reports all problems at once with their lines and never raises for a bad
-text. `Document` is edited by value: comments, order and untouched lines survive.
+Owns the dialect (docs/bad-input.md): sections, ``key@scope = value``, continuation lines,
+comments. Reports all problems at once with their lines and never raises for a bad text.
+`Document` is edited by value: comments, order and untouched lines survive.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from agentd.core.errors import InvalidRequest
 
 TEXT_LIMIT = 1 << 20
+"""Bytes of a text."""
 VALUE_LIMIT = 16 << 10
+"""Characters of a value."""
+FINDINGS_LIMIT = 500
+"""Problems of one text that the parser tells; a text with more is no configuration."""
 
+_BLANK = " \t\r"
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
-_SECTION = re.compile(r"(?:DEFAULT|env|[A-Za-z_]+(?:#[A-Za-z0-9_.:\-]{1,64})?)")
-_INLINE = re.compile(r"\s;.*$")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_BREAKS = re.compile("[\x85\u2028\u2029]")
+_SECTION = re.compile(r"[A-Za-z_]+(?:#[A-Za-z0-9_.:\-]{1,64})?")
+_HEADER = re.compile(rf"\[[ \t]*{_SECTION.pattern}[ \t]*\]")
+_INLINE = re.compile(r"[ \t];.*")
+_LIKE_AN_OPTION = re.compile(r"[a-z_]+(?:@[A-Za-z0-9_.\-]+)?[ \t]+=[ \t].*")
+_WRITTEN = re.compile(r"([ \t]*[^=]*=)([ \t]*)(.*?)([ \t]+;.*)?(\r?)")
+# What a reader of the text does not see, or what another program takes for a line end:
+# C0 but for tab and line end, DEL, C1, line and paragraph separators, direction overrides.
+_HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\u2066-\u2069\ufeff]|\r(?!\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +50,12 @@ class Finding:
                 "text": self.text, "hint": self.hint}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """``key@scope = value`` of a section. `line` is where it starts, `last` where it ends (from 1)."""
+class Entry(NamedTuple):
+    """``key@scope = value`` of a section. `line` is where it starts, `last` where it ends (from 1).
+
+    `value`: blanks around it, comments and line ends are gone; continuation lines are
+    joined by one blank, so that no value ever holds a line end.
+    """
 
     section: str
     key: str
@@ -57,19 +71,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed text. `lines` are as written, without line ends; `heads`: (section, line)."""
+    """A parsed text. `lines` are as written, without ``\\n``; `heads`: (section, line)."""
 
     lines: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
     heads: tuple[tuple[str, int], ...] = ()
-    ending: str = "\n"
+    sections: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sections", tuple(dict.fromkeys(name for name, _ in self.heads)))
 
     def __str__(self) -> str:
-        return self.ending.join(self.lines)
-
-    @property
-    def sections(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for name, _ in self.heads))
+        return "\n".join(self.lines)
 
     def options(self, section: str) -> tuple[Entry, ...]:
         """The entries of a section in the order of the file."""
@@ -77,67 +90,115 @@ class Document:
 
     def get(self, section: str, option: str) -> str | None:
         """The raw text of ``key`` or ``key@scope``; the last one written counts."""
-        found = [e.value for e in self.entries if e.section == section and e.option == option]
-        return found[-1] if found else None
+        found = self._written(section, option)
+        return found[-1].value if found else None
 
     def set(self, section: str, option: str, value: str) -> Document:
-        """The document with one option changed or added; all other lines stay."""
-        written = [f"{option} = {value}".rstrip()] if "\n" not in value else _continued(option, value)
-        old = [e for e in self.entries if e.section == section and e.option == option]
+        """The document with one option changed or added; all other lines stay.
+
+        InvalidRequest when the text cannot carry it: a value with `` ;`` in it, a control
+        character, a bad name. Line ends in `value` become continuation lines.
+        """
+        parts = [part for part in (line.strip(_BLANK) for line in value.split("\n")) if part] or [""]
+        old = self._written(section, option)
         if old:
-            return self._spliced(old[-1].line - 1, old[-1].last, written)
-        end = self._end_of(section)
-        if end is None:
-            gap = [""] if self.lines and self.lines[-1].strip() else []
-            tail = len(self.lines) - (1 if self.lines and self.lines[-1] == "" else 0)
-            return self._spliced(tail, tail, [*gap, f"[{section}]", *written])
-        return self._spliced(end, end, written)
+            changed = self._replaced(old[-1], parts)
+        else:
+            changed = self._added(section, [f"{option} = {parts[0]}".rstrip(), *(f"    {p}" for p in parts[1:])])
+        carried = changed.get(section, option) == " ".join(parts)
+        alone = changed._rest(section, option) == self._rest(section, option)
+        if not carried or not alone or set(changed.sections) != {*self.sections, section}:
+            raise InvalidRequest(
+                f"{option[:80]} = {value[:80]} cannot be written in [{section[:80]}]",
+                hint="key or key@scope; a value has no ` ;`, no control character and no section header in it",
+            )
+        return changed
 
     def unset(self, section: str, option: str) -> Document:
         """The document without an option (all its occurrences); unchanged when it has none."""
-        document = self
-        for entry in reversed([e for e in self.entries if e.section == section and e.option == option]):
-            document = document._spliced(entry.line - 1, entry.last, [])
-        return document
+        found = self._written(section, option)
+        return self.removing({number for entry in found for number in self._own_lines(entry)}) if found else self
 
     def without(self, section: str) -> Document:
-        """The document without a whole section."""
-        lines, name = list[str](), ""
-        heads = {line: head for head, line in self.heads}
-        for number, line in enumerate(self.lines, 1):
+        """The document without a whole section, comments inside it included."""
+        heads = {line: name for name, line in self.heads}
+        gone, name = set(), ""
+        for number in range(1, len(self.lines) + 1):
             name = heads.get(number, name)
-            if name != section:
-                lines.append(line)
-        return parse(self.ending.join(lines))[0]
+            if name == section:
+                gone.add(number)
+        return self.removing(gone)
 
-    def _end_of(self, section: str) -> int | None:
-        """The line after which an option of `section` can be added."""
+    def removing(self, numbers: Container[int]) -> Document:
+        """The document without some lines, counted from 1."""
+        return _reread(line for number, line in enumerate(self.lines, 1) if number not in numbers)
+
+    def _written(self, section: str, option: str) -> list[Entry]:
+        return [e for e in self.entries if e.section == section and e.option == option]
+
+    def _rest(self, section: str, option: str) -> list[tuple[str, str, str]]:
+        """All that is written but one option."""
+        return [(e.section, e.option, e.value) for e in self.entries
+                if e.section != section or e.option != option]
+
+    def _own_lines(self, entry: Entry) -> list[int]:
+        """The numbers of an entry's lines; a comment between them is not its own."""
+        return [n for n in range(entry.line, entry.last + 1)
+                if n == entry.line or self.lines[n - 1].lstrip(_BLANK)[:1] not in ("#", ";")]
+
+    def _replaced(self, entry: Entry, parts: Sequence[str]) -> Document:
+        own = set(self._own_lines(entry))
+        found = _WRITTEN.fullmatch(self.lines[entry.line - 1])
+        assert found is not None, "an entry has an equals sign"
+        indent = " " * (len(found[1]) - len(found[1].lstrip(_BLANK)) + 4)
+        comment = found[4] if found[4] and entry.line == entry.last else ""
+        new = [f"{found[1]}{found[2] or ' '}{parts[0]}".rstrip() + (comment or ""),
+               *(f"{indent}{part}" for part in parts[1:])]
+        comments = [self.lines[n - 1] for n in range(entry.line, entry.last + 1) if n not in own]
+        return _reread([*self.lines[:entry.line - 1], *(line + found[5] for line in new), *comments,
+                        *self.lines[entry.last:]])
+
+    def _added(self, section: str, new: Sequence[str]) -> Document:
+        """With the lines at the end of the section; at the end of the text when it is a new one."""
         ends = [line for name, line in self.heads if name == section]
         ends += [e.last for e in self.entries if e.section == section]
-        return max(ends) if ends else None
+        lines = list(self.lines)
+        if not ends:
+            while lines and not lines[-1].strip(_BLANK):
+                lines.pop()
+            new = [*([""] if lines else []), f"[{section}]", *new]
+        at = max(ends, default=len(lines))
+        end = "\r" if lines and lines[0].endswith("\r") else ""
+        lines[at:at] = [line + end for line in new]
+        return _reread([*lines, ""] if lines[-1].strip(_BLANK) else lines)
 
-    def _spliced(self, start: int, stop: int, new: Iterable[str]) -> Document:
-        lines = [*self.lines[:start], *new, *self.lines[stop:]]
-        if start >= len(self.lines) and lines and lines[-1] != "":
-            lines.append("")
-        return parse(self.ending.join(lines))[0]
+
+def _reread(lines: Iterable[str]) -> Document:
+    return parse("\n".join(lines))[0]
 
 
 def parse(text: str | bytes) -> tuple[Document, tuple[Finding, ...]]:
-    """A Document and everything that is wrong with the text. Never raises."""
+    """A Document and everything that is wrong with the text, by line. Never raises.
+
+    A text that cannot be read at all (too long, not UTF-8) gives an empty Document.
+    """
     findings: list[Finding] = []
     decoded = _decode(text, findings)
     if decoded is None:
         return Document(), tuple(findings)
-    ending = "\r\n" if "\r\n" in decoded else "\n"
-    reader = _Reader(decoded.split(ending), findings)
-    reader.read()
-    document = Document(tuple(reader.lines), tuple(reader.entries), tuple(reader.heads), ending)
+    lines = decoded.split("\n")
+    reader = _Reader(findings, _hidden(lines, findings) if _HIDDEN.search(decoded) else frozenset())
+    reader.read(lines)
+    document = Document(tuple(lines), tuple(reader.entries), tuple(reader.heads))
     _duplicates(document, findings)
     if not document.heads and not any(f.severity == "error" for f in findings):
         findings.append(Finding("error", "", "", 0, "the text has no section",
                                 "a service configuration begins with [DEFAULT]"))
-    return document, tuple(sorted(findings, key=lambda f: f.line))
+    findings.sort(key=lambda f: f.line)
+    if len(findings) > FINDINGS_LIMIT:
+        more = len(findings) - FINDINGS_LIMIT
+        findings[FINDINGS_LIMIT:] = [Finding("error", "", "", 0, f"and {more} more problems of this kind")]
+    return document, tuple(findings)
 
 
 def _decode(text: str | bytes, findings: list[Finding]) -> str | None:
@@ -152,7 +213,7 @@ def _decode(text: str | bytes, findings: list[Finding]) -> str | None:
         decoded = raw.decode("utf-8")
     except UnicodeDecodeError as trouble:
         line = raw.count(b"\n", 0, trouble.start) + 1
-        column = trouble.start - (raw.rfind(b"\n", 0, trouble.start) + 1) + 1
+        column = trouble.start - raw.rfind(b"\n", 0, trouble.start)
         error(f"not UTF-8 at column {column}", "save the file as UTF-8", line)
         return None
     if decoded.startswith("\ufeff"):
@@ -161,123 +222,167 @@ def _decode(text: str | bytes, findings: list[Finding]) -> str | None:
     return decoded
 
 
-class _Reader:
-    """One pass over the lines."""
+def _hidden(lines: list[str], findings: list[Finding]) -> frozenset[int]:
+    """Report what cannot be seen; the numbers of the lines that hold it, which are not read."""
+    bad = set()
+    for number, line in enumerate(lines, 1):
+        found = _HIDDEN.search(line)
+        if found:
+            bad.add(number)
+            findings.append(Finding("error", "", "", number,
+                                    f"control character U+{ord(found[0]):04X} at column {found.start() + 1}",
+                                    "remove it; of what cannot be seen only tab and line end are accepted"))
+    return frozenset(bad)
 
-    def __init__(self, lines: list[str], findings: list[Finding]) -> None:
-        self.lines, self.findings = lines, findings
+
+class _Reader:
+    """One pass over the lines.
+
+    `parts` are those of the entry being read; None: no entry is open. An entry whose first
+    line was refused stays open with an empty `key`, so that its continuation lines are not
+    reported a second time.
+    """
+
+    def __init__(self, findings: list[Finding], skipped: frozenset[int]) -> None:
+        self.findings, self.skipped = findings, skipped
         self.entries: list[Entry] = []
         self.heads: list[tuple[str, int]] = []
+        self.known: set[str] = set()
         self.section: str | None = None
-        self.continues = False  # the last line was an entry, so an indented one goes on with it
+        self.parts: list[str] | None = None
+        self.key = self.scope = ""
+        self.line = self.last = self.indent = 0
         self.backslash = False
 
-    def read(self) -> None:
-        for number, line in enumerate(self.lines, 1):
-            if _CONTROL.search(line) or _BREAKS.search(line):
-                self._control(line, number)
+    def read(self, lines: list[str]) -> None:
+        for number, line in enumerate(lines, 1):
+            bare = line.strip(_BLANK)
+            if not bare or number in self.skipped:
+                self._close()
+            elif bare[0] in "#;":
+                continue
+            elif bare[0] == "[" and (line[0] == "[" or self._is_header(bare)):
+                self._head(bare, number, indented=line[0] != "[")
+            elif self.parts is not None and (self.backslash or self._indent(line) > self.indent):
+                self._continue(bare, number)
             else:
-                self._line(line, number)
+                self._entry(line, bare, number)
+        self._close()
 
-    def _line(self, line: str, number: int) -> None:
-        bare = line.strip()
-        if self.backslash:
-            self._append(bare, number)
-        elif not bare:
-            self.continues = False
-        elif bare[0] in "#;":
-            return
-        elif line[0] in " \t":
-            self._indented(bare, number)
-        elif line[0] == "[":
-            self._head(bare, number)
-        else:
-            self._entry(bare, number)
+    def _indent(self, line: str) -> int:
+        return len(line) - len(line.lstrip(_BLANK))
 
-    def _control(self, line: str, number: int) -> None:
-        found = _CONTROL.search(line) or _BREAKS.search(line)
-        assert found is not None
-        self._error(number, f"control character U+{ord(found[0]):04X} at column {found.start() + 1}",
-                    "remove it; only tab and line end are accepted")
-        self.continues = self.backslash = False
+    def _is_header(self, bare: str) -> bool:
+        return _HEADER.fullmatch(_INLINE.sub("", bare)) is not None
 
-    def _indented(self, bare: str, number: int) -> None:
-        if bare[0] == "[" and _SECTION.fullmatch(bare.strip("[] ")) and bare.endswith("]"):
-            self._error(number, f"the section header {bare} is indented", "write it at the start of the line")
-            self.section, self.continues = None, False
-        elif self.continues:
-            self._append(bare, number)
-        else:
-            self._entry(bare, number)
-
-    def _head(self, bare: str, number: int) -> None:
-        self.continues = False
-        name = _INLINE.sub("", bare)
-        name = name[1:-1] if name.endswith("]") else ""
-        if not _SECTION.fullmatch(name) and name != "default":
-            self._error(number, f"{bare[:80]} is not a section header",
+    def _head(self, bare: str, number: int, indented: bool) -> None:
+        hidden = self.backslash
+        self._close()
+        self.section = None
+        header = _INLINE.sub("", bare)
+        name = header[1:-1] if header.endswith("]") else ""
+        if hidden:
+            self._error(number, f"the line before ends with a backslash and would swallow {header[:80]}",
+                        "remove the backslash")
+        elif indented:
+            self._error(number, f"the section header {header[:80]} is indented",
+                        "write it at the start of the line")
+        elif not _SECTION.fullmatch(name):
+            self._error(number, f"{header[:80]} is not a section header",
                         "[DEFAULT], [env], [subset#name] or [group#id], without blanks")
-            self.section = None
-            return
-        if name == "default":
-            self.findings.append(Finding("note", "DEFAULT", "", number, "[default] is read as [DEFAULT]"))
+        else:
+            self._open_section(name, number)
+
+    def _open_section(self, name: str, number: int) -> None:
+        if name != "DEFAULT" and name.lower() == "default":
+            self._say("note", "DEFAULT", "", number, f"[{name}] is read as [DEFAULT]", "write [DEFAULT]")
             name = "DEFAULT"
-        if name in dict(self.heads):
-            self.findings.append(Finding("warning", name, "", number, f"[{name}] is written twice; both are read"))
+        if name in self.known:
+            self._say("warning", name, "", number, f"[{name}] is written twice; both are read",
+                      "put its keywords together")
+        self.known.add(name)
         self.section = name
         self.heads.append((name, number))
 
-    def _entry(self, bare: str, number: int) -> None:
-        self.continues = False
+    def _entry(self, line: str, bare: str, number: int) -> None:
+        self._close()
         option, equals, value = bare.partition("=")
-        option = option.rstrip()
+        option = option.rstrip(_BLANK)
+        key, at, scope = option.partition("@")
+        self.parts, self.key, self.scope = [], "", scope
+        self.line = self.last = number
+        self.indent = self._indent(line)
         if not equals:
             self._error(number, f"{bare[:80]!r} is not `key = value`",
-                        "use = and not :" if ":" in bare else "a comment starts with # or ;")
-            return
-        if self.section is None:
+                        "the sign between key and value is =, not :" if ":" in bare
+                        else "a comment starts with # or ;")
+        elif self.section is None:
             if not self.heads:
-                self._error(number, f"{option} stands before the first section", "begin with [DEFAULT]")
-            return
-        key, at, scope = option.partition("@")
-        if not _KEY.fullmatch(key) or (at and not _SCOPE.fullmatch(scope)):
-            self._error(number, f"{option[:80]!r} is not a keyword", "key or key@scope, without blanks")
-            return
-        self.entries.append(Entry(self.section, key, scope, "", number, number))
-        self.continues = True
-        self._append(value.strip(), number)
+                self._error(number, f"{option[:80]} stands before the first section", "begin with [DEFAULT]")
+        elif not _KEY.fullmatch(key) or (at and not _SCOPE.fullmatch(scope)):
+            self._error(number, f"{option[:80]!r} is not a keyword",
+                        "the sign between key and value is =, not :" if ":" in option
+                        else "key or key@scope, without blanks")
+        else:
+            self.key = key
+        self._append(value)
 
-    def _append(self, bare: str, number: int) -> None:
-        bare = _INLINE.sub("", bare)
-        self.backslash = bare.endswith("\\")
-        part = bare[:-1].rstrip() if self.backslash else bare
-        entry = self.entries[-1]
-        value = f"{entry.value} {part}".strip() if entry.value else part
-        self.entries[-1] = replace(entry, value=value, last=number)
-        if len(value) > VALUE_LIMIT >= len(entry.value):
-            self._error(number, f"the value of {entry.option} is longer than 16 KiB", "")
+    def _continue(self, bare: str, number: int) -> None:
+        if self.key and not self.backslash and _LIKE_AN_OPTION.fullmatch(bare):
+            self._say("warning", self.section or "", self.key, number,
+                      f"an indented line goes on with the value of {self.key}: {bare[:80]}",
+                      "begin a keyword at the same column as the one before")
+        self.last = number
+        self._append(bare)
+
+    def _append(self, text: str) -> None:
+        assert self.parts is not None
+        if ";" in text:
+            text = _INLINE.sub("", text)
+        text = text.strip(_BLANK)
+        self.backslash = text.endswith("\\")
+        if self.backslash:
+            text = text[:-1].rstrip(_BLANK)
+        if text:
+            self.parts.append(text)
+
+    def _close(self) -> None:
+        """End the entry that is open."""
+        if self.parts is not None and self.key:
+            value = self.parts[0] if len(self.parts) == 1 else " ".join(self.parts)
+            if len(value) > VALUE_LIMIT:
+                self._say("error", self.section or "", self.key, self.line,
+                          f"the value of {self.key} has {len(value)} characters; at most 16 KiB is accepted")
+                value = ""
+            self.entries.append(Entry(self.section or "", self.key, self.scope, value, self.line, self.last))
+        self.parts, self.backslash = None, False
 
     def _error(self, line: int, text: str, hint: str) -> None:
-        self.findings.append(Finding("error", self.section or "", "", line, text, hint))
+        self._say("error", self.section or "", "", line, text, hint)
+
+    def _say(self, severity: str, section: str, option: str, line: int, text: str, hint: str = "") -> None:
+        self.findings.append(Finding(severity, section, option, line, text, hint))
 
 
 def _duplicates(document: Document, findings: list[Finding]) -> None:
-    seen: dict[tuple[str, str], Entry] = {}
+    seen: dict[tuple[str, str, str], Entry] = {}
     for entry in document.entries:
-        key = (entry.section, entry.option)
-        if key in seen:
-            findings.append(Finding("note", entry.section, entry.option, entry.line,
-                                    f"{entry.option} was already set at line {seen[key].line}; the last one counts"))
-        seen[key] = entry
-    folded: dict[str, str] = {}
-    for name in document.sections:
-        other = folded.setdefault(name.casefold(), name)
-        if other != name:
-            line = dict(document.heads)[name]
-            findings.append(Finding("error", name, "", line, f"[{name}] differs from [{other}] only by case",
+        place = (entry.section, entry.key.lower(), entry.scope)
+        other = seen.setdefault(place, entry)
+        if other is entry:
+            continue
+        if other.key != entry.key:
+            findings.append(Finding("warning", entry.section, entry.option, entry.line,
+                                    f"{entry.key} differs only by case from {other.key} at line {other.line}",
                                     "use one spelling"))
-
-
-def _continued(option: str, value: str) -> list[str]:
-    first, *rest = value.split("\n")
-    return [f"{option} = {first}".rstrip(), *(f"    {part}" for part in rest if part.strip())]
+        else:
+            findings.append(Finding("note", entry.section, entry.option, entry.line,
+                                    f"{entry.option} was already set at line {other.line}; the last one counts"))
+        seen[place] = entry
+    folded: dict[str, str] = {}
+    lines = dict(reversed(document.heads))
+    for name in document.sections:
+        other_name = folded.setdefault(name.lower(), name)
+        if other_name != name:
+            findings.append(Finding("error", name, "", lines[name], f"[{name}] differs from [{other_name}]"
+                                    " only by case", "use one spelling"))

@@ -6,7 +6,6 @@ from typing import Any
 
 from agentd.core.config import Document
 from agentd.core.model import Level
-from agentd.core.references import Resolver
 from agentd.core.scoping import scope
 
 
@@ -15,14 +14,14 @@ def evaluate(document: Document, name: str, node: str) -> dict[str, Any]:
 
     Only sections of the node's level and keywords written in them, after scoping and
     references; DEFAULT.nodes is the effective list. A value that cannot be resolved is
-    given as written: `config validate` says why.
+    given as written: `config validate` says why. A node in no list sees nothing.
     """
     view = scope(document, name, node)
-    resolver = Resolver(view.raw, name, view.node, view.lists)
+    resolver = view.resolver()
     sections: dict[str, dict[str, str]] = {}
-    for section in view.sections if view.level is not Level.NONE else ():
+    for section, keywords in view.sections.items():
         sections[section] = {}
-        for key, text in view.raw[section].items():
+        for key, text in keywords.items():
             try:
                 sections[section][key] = resolver.resolve(section, text, key)
             except ValueError:
