@@ -234,7 +234,7 @@ COMMANDS: dict[str, Command] = {
         "Print the tree of a status document.",
         "json-file --wide",
         "svc tree status.json",
-        "svc status deb1 --json | svc tree -",
+        "svc tree - < status.json",
     ),
     "explain": Command(
         "cli.offline:explain",

@@ -41,10 +41,6 @@ OF_CODE = {
 }
 """Code of a problem document -> exit code."""
 
-OF_OVERALL = {"up": 0, "down": 1, "warn": 2, "n/a": 3, "undef": 5, "stdby up": 6, "stdby down": 7}
-"""What `svcmgr ... status` exits with: OpenSVC's code of the overall status."""
-
-
 class Trouble(Exception):
     """What ends a command: a sentence, a hint, the exit code.
 

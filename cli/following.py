@@ -9,8 +9,8 @@ from typing import Any
 
 from cli.endpoint import daemon_of
 from cli.exits import DONE, REFUSED, UNKNOWN, UNREACHABLE, Trouble, of_operation
-from cli.progress import Live, event_line
-from cli.render import safe, table
+from cli.progress import Live
+from cli.render import event_line, safe, table
 from cli.terminal import Terminal
 from cli.transport import Daemon, quoted
 
@@ -174,7 +174,7 @@ def op_ls(arguments: Any, terminal: Terminal) -> int:
             )
             for o in found
         ]
-        terminal.say(table(("OPERATION", "SERVICE", "ACTION", "STATE", "CREATED", "BY"), rows))
+        terminal.say(table(rows, ("OPERATION", "SERVICE", "ACTION", "STATE", "CREATED", "BY")))
     else:
         terminal.note("There is no such operation.")
     return DONE
@@ -196,7 +196,7 @@ def _print(operation: dict[str, Any], story: list[dict[str, Any]], terminal: Ter
     head = f"{operation['id']} {operation['action']} {operation['service']}: {state}"
     terminal.say(safe(f"{head}, {operation.get('created_at') or ''}{' by ' + who if who else ''}"))
     for event in story:
-        terminal.say(f"  {safe(str(event.get('at', '')))} {event_line(event, terminal.color)}")
+        terminal.say(f"  {event_line(event, color=terminal.color)}")
     if isinstance(problem := operation.get("problem"), dict):
         terminal.say(f"  {safe(problem.get('detail') or problem.get('text') or problem.get('code') or '')}")
 

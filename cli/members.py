@@ -26,7 +26,7 @@ def ls(arguments: Any, terminal: Terminal) -> int:
         )
         for n in answer["nodes"]
     ]
-    terminal.say(table(("NODE", "ROLE", "ADDRESS", "STATE", "VERSION"), rows))
+    terminal.say(table(rows, ("NODE", "ROLE", "ADDRESS", "STATE", "VERSION")))
     return DONE
 
 

@@ -6,22 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from cli.render import safe
+from cli.render import event_line, safe
 from cli.terminal import Terminal
 
-COLORS = {"done": "32", "failed": "31", "undo": "33", "undone": "33", "skipped": "90"}
 QUIET = ("started", "progress")
 """Kinds that only the live line shows on a terminal."""
-
-
-def event_line(event: Mapping[str, Any], color: bool = False) -> str:
-    """``  hv1 container#0 done: text``; what a guest's agent told is indented."""
-    kind = str(event.get("kind", ""))
-    place = " ".join(safe(event[k]) for k in ("where", "what") if event.get(k))
-    word = f"\x1b[{COLORS[kind]}m{safe(kind)}\x1b[0m" if color and kind in COLORS else safe(kind)
-    text = safe(event.get("text") or "")
-    line = " ".join(part for part in (place, word) if part)
-    return ("  " if event.get("under") is not None else "") + line + (f": {text}" if text else "")
 
 
 class Live:
@@ -50,7 +39,8 @@ class Live:
             return
         self.clear()
         took = f" [{now - since:.1f} s]" if kind in ("done", "failed") and now - since >= 0.1 else ""
-        self.terminal.say(event_line(event, self.terminal.color) + took)
+        shown = {**event, "at": ""} if self.terminal.live else event
+        self.terminal.say(event_line(shown, color=self.terminal.color) + took)
         self.tick()
 
     def tick(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cli.endpoint import daemon_of, root_of, unknown_service
 from cli.exits import DONE, NOT_FOUND, UNREACHABLE, USAGE, Trouble
-from cli.render import cluster_tree, plan_text, safe, table, tree
+from cli.render import UnreadableDocument, any_tree, plan_text, safe, table
 from cli.terminal import Terminal
 from cli.transport import Daemon, quoted
 
@@ -25,7 +25,7 @@ def ls(arguments: Any, terminal: Terminal) -> int:
     if terminal.json:
         terminal.document({"services": rows, "silent": silent})
     elif rows:
-        terminal.say(table(("SERVICE", "AVAIL", "OVERALL", "TOPOLOGY", "INSTANCES", ""), map(_row, rows)))
+        terminal.say(table(map(_row, rows), ("SERVICE", "AVAIL", "OVERALL", "TOPOLOGY", "INSTANCES", "")))
     for one in silent:
         terminal.note(f"{one['node']} has not answered: {one.get('why') or 'silent'}")
     if not rows and arguments.name:
@@ -111,13 +111,16 @@ def show(documents: list[dict[str, Any]], arguments: Any, terminal: Terminal) ->
     if terminal.json:
         terminal.document(documents[0] if len(documents) == 1 else documents)
         return
-    texts = [
-        cluster_tree(d, color=terminal.color)
-        if "instances" in d
-        else tree(d, wide=arguments.wide, color=terminal.color)
-        for d in documents
-    ]
-    terminal.say("\n".join(texts))
+    try:
+        trees = [any_tree(d, arguments.wide, terminal.color, max(terminal.width - 2, 40)) for d in documents]
+    except UnreadableDocument as error:
+        raise Trouble(
+            f"this is no whole status document: {error}",
+            USAGE,
+            code="invalid-request",
+            hint="svc status NAME --json prints one.",
+        ) from None
+    terminal.say("\n".join(trees))
 
 
 def _stale(arguments: Any, terminal: Terminal, trouble: Trouble) -> int:
@@ -170,16 +173,11 @@ def plan(arguments: Any, terminal: Terminal) -> int:
 
 
 def tree_(arguments: Any, terminal: Terminal) -> int:
-    documents = _status_documents(read_input(arguments.file))
     try:
-        show(documents, arguments, terminal)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise Trouble(
-            f"{arguments.file} is not a whole status document: {error!r}",
-            USAGE,
-            code="invalid-request",
-            hint="svc status NAME --json prints one.",
-        ) from None
+        value = json.loads(read_input(arguments.file))
+    except (ValueError, RecursionError) as error:
+        raise Trouble(f"{arguments.file} is not JSON: {error}", USAGE, code="invalid-request") from None
+    show(value if isinstance(value, list) and value else [value], arguments, terminal)
     return DONE
 
 
@@ -192,20 +190,3 @@ def read_input(path: str) -> bytes:
             return file.read(READ_LIMIT)
     except OSError as error:
         raise Trouble(f"{path}: {error.strerror}", USAGE, code="invalid-request") from None
-
-
-def _status_documents(content: bytes) -> list[dict[str, Any]]:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise Trouble(f"this is not JSON: {error}", USAGE, code="invalid-request") from None
-    documents = value if isinstance(value, list) else [value]
-    known = ("encap.status/1", "encap.cluster-status/1")
-    if not documents or not all(isinstance(d, dict) and d.get("schema") in known for d in documents):
-        raise Trouble(
-            "this is not a status document",
-            USAGE,
-            code="invalid-request",
-            hint=f"Its schema has to be {' or '.join(known)}.",
-        )
-    return documents

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from cli.exits import DONE, OF_OVERALL, USAGE, Trouble
+from cli.compat import CODES, status_code
+from cli.exits import DONE, USAGE
 
 USAGE_TEXT = (
     """usage: svcmgr -s NAME ACTION [OPTIONS]
@@ -15,7 +16,7 @@ Actions are those of svc. Two more are spelled as OpenSVC 1.5 had them:
   svcmgr -s NAME json status    the status as one JSON object
 Both exit with the code of the overall status:
   """
-    + ", ".join(f"{word} {code}" for word, code in OF_OVERALL.items())
+    + ", ".join(f"{word} {code}" for word, code in CODES.items())
     + """
 
 examples:
@@ -90,11 +91,7 @@ def _status(name: str, action: str, words: list[str], terminal: Any) -> int:
         terminal.document(json15(document))
     else:
         show([document], arguments, terminal)
-    if document["overall"] not in OF_OVERALL:
-        raise Trouble(
-            f"the daemon told an overall status that is not known: {document['overall']}", OF_OVERALL["undef"]
-        )
-    return OF_OVERALL[document["overall"]]
+    return status_code(document["overall"])
 
 
 if __name__ == "__main__":

@@ -110,12 +110,16 @@ def good(answer: Answer) -> Answer:
     except (ValueError, RecursionError):
         problem = {}
     problem = problem if isinstance(problem, dict) else {}
-    code = str(problem.get("code") or "error")
+    code = str(problem.get("code") or "")
     text = str(problem.get("detail") or problem.get("title") or f"the daemon answered {answer.status}")
     found = problem.get("problems")
     found = [f for f in found if isinstance(f, dict)] if isinstance(found, list) else []
     raise Trouble(
-        text, of_code(code, answer.status), hint=str(problem.get("hint") or ""), code=code, problems=found
+        text,
+        of_code(code, answer.status),
+        hint=str(problem.get("hint") or ""),
+        code=code or "error",
+        problems=found,
     )
 
 
