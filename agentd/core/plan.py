@@ -43,7 +43,8 @@ class Step:
     is *delegated*: `what` is then the service's name and `request` what that agent is
     asked. `under` is the id of the delegated step that this one unfolds. `undo` is the
     action that takes it back, "" for none. A failing `optional` step does not fail the
-    operation.
+    operation. `on_silence` and `on_failure`: ``fail``, or ``go on`` (tell it and go on) when
+    whoever does the step does not answer, and when it answers that it failed.
     """
 
     id: int
@@ -56,6 +57,8 @@ class Step:
     why: str = ""
     under: int | None = None
     request: Request | None = None
+    on_silence: str = "fail"
+    on_failure: str = "fail"
 
 
 @dataclass(frozen=True, slots=True)
