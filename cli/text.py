@@ -26,8 +26,9 @@ def short(text: object, room: int) -> str:
 
 def painted(status: str, on: bool, width: int = 0) -> str:
     """A state in its colour, padded to `width` visible characters."""
-    text = f"{safe(status):<{width}s}"
-    return f"\x1b[{_COLORS[status]}m{text}\x1b[0m" if on and status in _COLORS else text
+    text = safe(status)
+    blanks = " " * (width - len(text))
+    return f"\x1b[{_COLORS[status]}m{text}\x1b[0m{blanks}" if on and status in _COLORS else text + blanks
 
 
 def wrapped(text: object, room: int) -> Iterator[str]:

@@ -75,7 +75,7 @@ def _own(resource: Resource, seen: Observation | None, context: InstanceContext)
         status = {Status.UP: Status.STDBY_UP, Status.DOWN: Status.STDBY_DOWN}.get(status, status)
     made = row(
         resource, status, last=seen.last if seen else None, log=() if unasked else probe.log,
-        label=probe.label, age=max(0.0, context.now - seen.observed) if seen else None,
+        label=probe.label, age=_age(seen, status, context.now),
         observed_at=seen.observed_at if seen else "", source=seen.source if seen else "config",
     )
     made["restart"] = dict(context.restart.get(resource.rid) or made["restart"])
@@ -83,6 +83,14 @@ def _own(resource: Resource, seen: Observation | None, context: InstanceContext)
         "true" if status in (Status.UP, Status.STDBY_UP) else context.provisioned.get(resource.rid, "n/a")
     )
     return made
+
+
+def _age(seen: Observation | None, status: Status, now: float) -> float | None:
+    """How old what is shown is: the probe, or the last known value where that stands beside."""
+    if seen is None:
+        return None
+    at = seen.last_observed if status is Status.UNDEF and seen.last is not None else seen.observed
+    return None if at is None else max(0.0, now - at)
 
 
 def _fold(service: Service, own: list[Row], guests: Mapping[str, GuestReport],

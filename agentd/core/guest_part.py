@@ -127,9 +127,9 @@ def _unheard(resource: Resource, document: Mapping[str, Any] | None, silence: fl
     if told is None:
         return row(resource, Status.UNDEF, age=silence)
     last = told["last_status"] if told["status"] == Status.UNDEF else told["status"]
-    return row(resource, Status.UNDEF, last=last, label=told["label"],
-               age=(told["age"] or 0.0) + (silence or 0.0), observed_at=told["observed_at"] or "",
-               source="last-known")
+    age = None if told["age"] is None else told["age"] + (silence or 0.0)
+    return row(resource, Status.UNDEF, last=last, label=told["label"], age=age,
+               observed_at=told["observed_at"] or "", source="last-known")
 
 
 def relocatable(guest: Guest) -> bool:

@@ -46,7 +46,7 @@ class Observation:
 
     `observed`: seconds on this daemon's monotonic clock; `observed_at`: RFC 3339 UTC, for
     people. `source`: probe, event, config, guest, last-known. `last`: the last known
-    status when `probe.status` is undef.
+    status when `probe.status` is undef, and `last_observed` when that was seen.
     """
 
     probe: Probe
@@ -54,3 +54,4 @@ class Observation:
     observed_at: str
     source: str = "probe"
     last: Status | None = None
+    last_observed: float | None = None

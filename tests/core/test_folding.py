@@ -246,6 +246,14 @@ def test_container_undef_makes_avail_undef_and_asks_nobody_to_believe_otherwise(
     assert texts(by_rid(made)["container#0"]) == ["lxc-info did not answer in 10 s"]
 
 
+def test_the_age_of_an_unknown_is_that_of_its_last_value() -> None:
+    probe = Probe(Status.UNDEF)
+    known = Observation(probe, NOW - 1, AT, last=Status.UP, last_observed=NOW - 30)
+    not_known = Observation(probe, NOW - 1, AT, last=Status.UP)
+    rows = by_rid(document(observations=ALL_UP | {"fs#1": known, "app": not_known}, guest=answering()))
+    assert (rows["fs#1"]["age"], rows["app"]["age"]) == (30.0, None)
+
+
 def test_what_was_never_probed_is_undef_and_has_no_age() -> None:
     made = document(observations={})
     assert made["avail"] == "undef"

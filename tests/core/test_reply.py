@@ -81,7 +81,8 @@ def test_bytes_text_and_mapping_read_alike() -> None:
 
 def test_what_an_agent_writes_is_what_its_hypervisor_reads() -> None:
     inside = Service("web", "vm1", Level.ENCAP, ("vm1",), resources=GUEST.resources)
-    seen = {"fs#1": Observation(Probe(Status.UNDEF), 5.0, "2026-11-23T16:00:00.000Z", last=Status.UP)}
+    at = "2026-11-23T16:00:00.000Z"
+    seen = {"fs#1": Observation(Probe(Status.UNDEF), 6.9, at, last=Status.UP, last_observed=5.0)}
     made = read(
         instance_document(inside, seen, {}, InstanceContext(now=7.0, revision=3, frozen={"by": "root"}))
     )
