@@ -71,15 +71,15 @@ def _apply(operator: str, left: Number, right: Number, text: str) -> Number:
 
 
 def _atom(tokens: list[str], text: str) -> Number:
-    token = tokens.pop() if tokens else ""
-    if token == "-":
+    part = tokens.pop() if tokens else ""
+    if part == "-":
         return -_atom(tokens, text)
-    if token == "(":
+    if part == "(":
         value = _sum(tokens, text)
         if tokens and tokens.pop() == ")":
             return value
-    elif token[:1].isdigit():
-        return float(token) if "." in token else int(token)
+    elif part[:1].isdigit():
+        return float(part) if "." in part else int(part)
     raise _not_arithmetic(text)
 
 

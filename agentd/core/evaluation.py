@@ -28,5 +28,9 @@ def evaluate(document: Document, name: str, node: str) -> dict[str, Any]:
                 sections[section][key] = text
     if "DEFAULT" in sections and view.nodes:
         sections["DEFAULT"]["nodes"] = " ".join(view.nodes)
-    return {"node": view.node, "level": view.level.value,
-            "nodes": list(view.nodes) if view.level is not Level.NONE else [], "sections": sections}
+    return {
+        "node": view.node,
+        "level": view.level.value,
+        "nodes": list(view.nodes) if view.level is not Level.NONE else [],
+        "sections": sections,
+    }

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from agentd.core.arithmetic import calculate, looks_like_arithmetic
-from agentd.core.config import VALUE_LIMIT, Entry
+from agentd.core.dialect import VALUE_LIMIT, Entry
 from agentd.core.rows import DEFAULT_ROWS, RESOURCE_ROWS
 
 DEPTH = 20
@@ -23,7 +23,9 @@ _TOKEN = re.compile(r"(\$?\{|\}|\$?\(|\))")
 _REFERENCE = re.compile(
     r"(?P<modifiers>(?:(?:upper|lower|capitalize|title):)*)(?P<count>\#?)"
     r"(?:(?P<section>[A-Za-z_]+(?:\#[A-Za-z0-9_.\-]+)?)\.)?(?P<key>[A-Za-z_][A-Za-z0-9_\-]*)"
-    r"(?:\[(?P<index>[^\[\]]*)\])?", re.ASCII)
+    r"(?:\[(?P<index>[^\[\]]*)\])?",
+    re.ASCII,
+)
 _DOTTED_ENV = re.compile(r"(?P<section>env)\.(?P<key>[A-Za-z_][A-Za-z0-9_.\-]*)", re.ASCII)
 _MODIFIERS = {"upper": str.upper, "lower": str.lower, "capitalize": str.capitalize, "title": str.title}
 _RUNTIME = frozenset({"exposed_devs", "sub_devs", "base_devs"})
@@ -48,7 +50,12 @@ class Resolver:
 
     def __init__(self, table: Table, name: str, node: str, lists: Mapping[str, tuple[str, ...]]) -> None:
         self._table, self._lists = table, lists
-        self._words = {"nodename": node, "short_nodename": node.partition(".")[0], "svcname": name, "name": name}
+        self._words = {
+            "nodename": node,
+            "short_nodename": node.partition(".")[0],
+            "svcname": name,
+            "name": name,
+        }
         self._known: dict[tuple[str, str, str], str] = {}
         self._left = SUBSTITUTIONS
 
@@ -118,7 +125,9 @@ class Resolver:
             value = _MODIFIERS[modifier](value)
         return value
 
-    def _value(self, section: str, where: str, key: str, path: tuple[tuple[str, str], ...], written: str) -> str:
+    def _value(
+        self, section: str, where: str, key: str, path: tuple[tuple[str, str], ...], written: str
+    ) -> str:
         fixed = self._fixed(section, where, key)
         if fixed is not None:
             return fixed
@@ -132,8 +141,9 @@ class Resolver:
             raise ReferenceTrouble(f"{written} is not known{way}")
         return default
 
-    def _of_entry(self, section: str, place: str, key: str, text: str,
-                  path: tuple[tuple[str, str], ...]) -> str:
+    def _of_entry(
+        self, section: str, place: str, key: str, text: str, path: tuple[tuple[str, str], ...]
+    ) -> str:
         if "{" not in text and "$(" not in text:
             return text
         if (place, key) in path:

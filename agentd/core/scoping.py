@@ -6,7 +6,7 @@ encapnodes, drpnodes, nodes, bare; of two of the same rank the one written last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from agentd.core.config import Document, Entry
@@ -75,8 +75,11 @@ class View:
     @property
     def sections(self) -> dict[str, dict[str, str]]:
         """The sections of this level -> keyword -> text after scoping, before references."""
-        return {section: {key: entry.value for key, entry in keywords.items()}
-                for section, keywords in self.table.items() if self.sees(section)}
+        return {
+            section: {key: entry.value for key, entry in keywords.items()}
+            for section, keywords in self.table.items()
+            if self.sees(section)
+        }
 
     def sees(self, section: str) -> bool:
         """Neither level sees the other's resources; the bare ``[app]`` and ``sync#i0`` are at both."""
@@ -108,6 +111,11 @@ def is_resource(section: str) -> bool:
     return section not in SPECIAL and not section.startswith("subset#")
 
 
+def is_reservation(section: str, sections: Container[str]) -> bool:
+    """``[disk#1pr]`` holds what the reservation of ``disk#1`` needs: it belongs to its peer."""
+    return section.startswith("disk#") and section.endswith("pr") and section[:-2] in sections
+
+
 def ranks_of(node: str, lists: Lists, order: tuple[str, ...] = SCOPES) -> dict[str, int]:
     """Scope -> how specific it is for `node`; scopes that do not apply are absent.
 
@@ -116,7 +124,9 @@ def ranks_of(node: str, lists: Lists, order: tuple[str, ...] = SCOPES) -> dict[s
     ranks = {"": 0}
     if node:
         ranks[node] = len(order) + 1
-        ranks.update({scope_: len(order) - place for place, scope_ in enumerate(order) if node in lists[scope_]})
+        ranks.update(
+            {scope_: len(order) - place for place, scope_ in enumerate(order) if node in lists[scope_]}
+        )
     return ranks
 
 
@@ -142,8 +152,9 @@ def _by_section(document: Document) -> dict[str, list[Entry]]:
     return found
 
 
-def _resolve_lists(by_section: Mapping[str, list[Entry]], name: str, node: str,
-                   troubles: list[Trouble]) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+def _resolve_lists(
+    by_section: Mapping[str, list[Entry]], name: str, node: str, troubles: list[Trouble]
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Each list is resolved with those before it already known; the lists, and nodes as written."""
     lists: dict[str, tuple[str, ...]] = dict.fromkeys(LISTS, ())
     written: tuple[str, ...] = ()
@@ -173,8 +184,13 @@ class Resolving:
     lists: Lists
 
 
-def _names(entry: Entry, by_section: Mapping[str, list[Entry]], ranks: Mapping[str, int],
-           asking: Resolving, troubles: list[Trouble]) -> tuple[str, ...]:
+def _names(
+    entry: Entry,
+    by_section: Mapping[str, list[Entry]],
+    ranks: Mapping[str, int],
+    asking: Resolving,
+    troubles: list[Trouble],
+) -> tuple[str, ...]:
     text = entry.value
     if "{" in text:
         table = {section: pick(entries, ranks) for section, entries in by_section.items()}
@@ -187,20 +203,24 @@ def _names(entry: Entry, by_section: Mapping[str, list[Entry]], ranks: Mapping[s
     return names(text)
 
 
-def _is_encap(section: str, keywords: Mapping[str, Entry], resolver: Resolver,
-              troubles: list[Trouble]) -> bool:
+def _is_encap(
+    section: str, keywords: Mapping[str, Entry], resolver: Resolver, troubles: list[Trouble]
+) -> bool:
     """Marked by ``tags = encap`` or by ``encap = true``: both mean the same."""
     tags, mark = keywords.get("tags"), keywords.get("encap")
     try:
         if tags is not None and "encap" in resolver.resolve(section, tags.value, "tags").split():
             return True
     except ValueError as error:
-        troubles.append(Trouble(section, tags.option if tags else "tags", tags.line if tags else 0, f"tags: {error}"))
+        troubles.append(
+            Trouble(section, tags.option if tags else "tags", tags.line if tags else 0, f"tags: {error}")
+        )
     try:
         return mark is not None and boolean(resolver.resolve(section, mark.value, "encap"))
     except ValueError as error:
-        troubles.append(Trouble(section, mark.option if mark else "encap", mark.line if mark else 0,
-                                f"encap: {error}"))
+        troubles.append(
+            Trouble(section, mark.option if mark else "encap", mark.line if mark else 0, f"encap: {error}")
+        )
     return False
 
 

@@ -1,223 +1,409 @@
-"""Everything that is wrong or odd in a configuration, from every point of view, at once."""
+"""Everything that is wrong or odd in a configuration, from every point of view, at once.
+
+Points of view: what is written bare, and each node of nodes, drpnodes and encapnodes.
+"""
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
-from agentd.core.build import Rows, build, read_section, with_aliases
-from agentd.core.config import Document, Entry, Finding
-from agentd.core.keywords import Keyword, Types
-from agentd.core.model import GROUPS, Level, Service
-from agentd.core.names import is_node_name, is_rid
-from agentd.core.rows import DEFAULT_ROWS, OLD_GROUPS
-from agentd.core.scoping import LISTS, SCOPES, View, is_encap, is_resource, scope
+from agentd.core.build import Builder, holds_an_agent
+from agentd.core.config import Document, Finding
+from agentd.core.keywords import Types
+from agentd.core.model import Level, Resource
+from agentd.core.names import is_node_name, is_service_name
+from agentd.core.rows import Tables, tables
+from agentd.core.scoping import NOBODY, SCOPES, View, is_resource, pick, ranks_of, scope
+from agentd.core.spelling import Spelling, by_scopes, near_miss
 
-_BINARY_UNIT = re.compile(r"\d\s*[kmgtpe]i", re.IGNORECASE)
-_NEVER_INHERITED = ("tags", "encap", "type", "disable", "subset")
+LIST_LIMIT = 256
+"""Names of one node list."""
+
+_OTHER_ORDER = ("nodes", "drpnodes", "encapnodes", "flex_primary", "drp_flex_primary")
+"""The order of OpenSVC 2.1, behind the node's own name."""
 
 
-def validate(document: Document, types: Types, name: str, findings: Iterable[Finding] = ()) -> tuple[Finding, ...]:
-    """`findings` are those of the parser; the result holds them and its own, by line."""
+def validate(
+    document: Document, types: Types, name: str, findings: Iterable[Finding] = ()
+) -> tuple[Finding, ...]:
+    """`findings` are those of the parser; the result holds them and its own, by line.
+
+    The service may be accepted when none of them is an error.
+    """
     found = list(findings)
+    if not is_service_name(name):
+        found.append(
+            Finding(
+                "error",
+                "",
+                "",
+                0,
+                f"{name[:80]!r} is not a service name",
+                "lower-case letters, digits, dot, dash and underscore, at most 63",
+            )
+        )
     if document.heads:
-        found += _sections(document)
-        found += _entries(document, types)
-        found += _levels(document, name)
-        found += _views(document, name, types)
-    unique = {(f.severity, f.section, f.option, f.text): f for f in reversed(found)}
+        found += Validation(document, tables(types), name).findings()
+    unique = {(f.severity, f.section, f.option, f.line, f.text): f for f in reversed(found)}
     return tuple(sorted(unique.values(), key=lambda f: (f.line, f.section, f.option, f.text)))
 
 
-def _near(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), 1, 0.7)
-    return f"did you mean {close[0]}?" if close else ""
+@dataclass(slots=True)
+class Seen:
+    """What one point of view holds."""
+
+    view: View
+    resources: tuple[Resource, ...]
+    builder: Builder = field(repr=False)
 
 
-def _sections(document: Document) -> Iterator[Finding]:
-    lines = {section: line for section, line in reversed(document.heads)}
-    for section in document.sections:
-        group = section.partition("#")[0]
-        if not is_resource(section):
-            continue
-        if group in OLD_GROUPS:
-            now = f"; the present form is [{OLD_GROUPS[group]}#...]" if OLD_GROUPS[group] else ""
-            yield Finding("note", section, "", lines[section], f"[{section}] is of an older version{now}")
-        elif group not in GROUPS:
-            yield Finding("warning", section, "", lines[section], f"[{section}] is no known kind of section",
-                          _near(group, [*GROUPS, "subset", "env", "DEFAULT"]))
-        elif not is_rid(section) and group != section:
-            yield Finding("error", section, "", lines[section], f"{section} is not a resource id",
-                          "letters, digits, dot, dash and underscore behind the #, at most 32")
-        elif group == section and section != "app":
-            yield Finding("error", section, "", lines[section], f"[{section}] has no id", f"write [{section}#1]")
+class Validation:
+    """One document under examination."""
 
+    def __init__(self, document: Document, tables_: Tables, name: str) -> None:
+        self.document, self.tables, self.name = document, tables_, name
+        self.bare = scope(document, name, NOBODY)
+        self.points = self._points()
+        nodes = {node for seen in self.points for node in _members(seen.view)}
+        self.spelling = Spelling(document, tables_, frozenset(nodes | set(_members(self.bare))))
+        self.lines = {(e.section, e.key): e.line for e in reversed(document.entries)}
 
-def _entries(document: Document, types: Types) -> Iterator[Finding]:
-    rows = Rows(types)
-    head = with_aliases(DEFAULT_ROWS)
-    for entry in document.entries:
-        if entry.section == "env" or entry.section.startswith("subset#"):
-            continue
-        table = head
-        if entry.section != "DEFAULT":
-            group = entry.section.partition("#")[0]
-            if group not in GROUPS:
+    def findings(self) -> Iterator[Finding]:
+        yield from self.spelling.findings()
+        yield from self._lists()
+        yield from self._levels()
+        for seen in self.points:
+            yield from self._troubles(seen.view)
+            yield from seen.builder.findings
+            for resource in seen.resources:
+                yield from self._resource(resource, seen)
+            yield from self._containers(seen)
+            yield from self._differences(seen.view)
+            yield from self._flex(seen)
+        yield from self._troubles(self.bare)
+        yield from self._guests()
+        yield from self._unread()
+
+    def _points(self) -> list[Seen]:
+        """Every node that reads the text, nodes that read the same counted once."""
+        asked: dict[object, str] = {}
+        pending, known = list(_members(self.bare)), set[str]()
+        scopes = {e.scope.lower() for e in self.document.entries if e.scope}
+        alone = any("nodename}" in e.value for e in self.document.entries)
+        found = []
+        while pending:
+            node = pending.pop(0)
+            if node in known or len(known) > 3 * LIST_LIMIT:
                 continue
-            table = _widest(document, entry.section, group, rows, types)
-        yield from _entry(entry, table, document)
+            known.add(node)
+            view = scope(self.document, self.name, node)
+            lists = tuple(node in view.lists[which] for which in SCOPES)
+            key = (
+                node
+                if alone or node in scopes or view.nodes == (node,)
+                else (lists, view.nodes, view.encapnodes)
+            )
+            if asked.setdefault(key, node) == node:
+                found.append(self._seen(view))
+                pending += [other for other in _members(view) if other not in known]
+        # Where a level has no node, what is written for it is read as it stands.
+        if not any(s.view.level is Level.HOST for s in found):
+            found.append(self._seen(replace(self.bare, level=Level.HOST)))
+        if self.bare.encap and not any(s.view.level is Level.ENCAP for s in found):
+            found.append(self._seen(replace(self.bare, level=Level.ENCAP)))
+        return found
 
+    def _seen(self, view: View) -> Seen:
+        builder = Builder(view, self.tables)
+        builder.head()
+        builder.check_values()
+        return Seen(view, tuple(builder.resources()), builder)
 
-def _widest(document: Document, section: str, group: str, rows: Rows, types: Types) -> dict[str, Keyword]:
-    """The rows of all the types that a section names, by whatever scope."""
-    named = [e.value.lower() for e in document.options(section) if e.key == "type"] or [types.default(group)]
-    table: dict[str, Keyword] = {}
-    for type_ in named:
-        table |= rows.of(group, type_)[0]
-    return table
+    def _line(self, section: str, key: str = "") -> int:
+        """Where a keyword is first written, or else its section."""
+        return self.lines.get((section, key)) or self.spelling.heads.get(section, 0)
 
+    def _error(self, section: str, key: str, text: str, hint: str = "") -> Finding:
+        return Finding("error", section, key, self._line(section, key), text, hint)
 
-def _entry(entry: Entry, table: dict[str, Keyword], document: Document) -> Iterator[Finding]:
-    row = table.get(entry.key)
-    if row is None:
-        inherited = entry.section == "DEFAULT" and entry.key not in _NEVER_INHERITED
-        if not (inherited and _in_some_section(entry.key, document)):
-            yield Finding("warning", entry.section, entry.option, entry.line,
-                          f"{entry.key} is not a known keyword here; it is ignored", _near(entry.key, table))
-        return
-    if row.name != entry.key:
-        yield Finding("note", entry.section, entry.option, entry.line, f"{entry.key} is now called {row.name}")
-    if entry.scope and not row.scopable:
-        yield Finding("error", entry.section, entry.option, entry.line, f"{entry.key} cannot be scoped")
-    elif entry.scope and entry.scope not in SCOPES and not is_node_name(entry.scope.lower()):
-        yield Finding("error", entry.section, entry.option, entry.line, f"@{entry.scope} is neither a node nor a list")
-    elif entry.scope and entry.scope not in SCOPES and entry.scope.lower() not in _every_node(document):
-        yield Finding("warning", entry.section, entry.option, entry.line,
-                      f"@{entry.scope} names no node of this service", _near(entry.scope, _every_node(document)))
-    if row.convert.__name__ == "size" and _BINARY_UNIT.search(entry.value):
-        yield Finding("note", entry.section, entry.option, entry.line,
-                      f"{entry.value} is base 1024 here; OpenSVC 2.1 reads it as base 1000")
+    def _warning(self, section: str, key: str, text: str, hint: str = "") -> Finding:
+        return Finding("warning", section, key, self._line(section, key), text, hint)
 
+    def _troubles(self, view: View) -> Iterator[Finding]:
+        for trouble in view.troubles:
+            yield Finding("error", trouble.section, trouble.key, trouble.line, trouble.text)
 
-def _in_some_section(key: str, document: Document) -> bool:
-    """A keyword of a driver written once in DEFAULT, to be referred to."""
-    return any(f"{{{key}}}" in e.value or f"{{DEFAULT.{key}}}" in e.value for e in document.entries)
+    def _lists(self) -> Iterator[Finding]:
+        """The node lists, from each point of view."""
+        for view in (self.bare, *(seen.view for seen in self.points)):
+            for which in ("nodes", "drpnodes", "encapnodes"):
+                if len(view.lists[which]) > LIST_LIMIT:
+                    yield self._error("DEFAULT", which, f"{which} has more than {LIST_LIMIT} names")
+                for node in view.lists[which]:
+                    if node in SCOPES or not is_node_name(node):
+                        yield self._error(
+                            "DEFAULT",
+                            which,
+                            f"{node[:80]!r} is not a node name",
+                            "name each node; there are no wildcards"
+                            if set("*?+=") & set(node)
+                            else "lower-case letters, digits, dot, dash and underscore, at most 63",
+                        )
 
+    def _levels(self) -> Iterator[Finding]:
+        """What the lists say together, and whether encap resources have a level at all."""
+        bare = self.bare
+        for node in bare.encapnodes:
+            if node in bare.written_nodes or node in bare.drpnodes:
+                yield self._error(
+                    "DEFAULT",
+                    "encapnodes",
+                    f"{node} is both a hypervisor and a guest",
+                    "a node is in nodes or in encapnodes; nodes@encapnodes is for the guests",
+                )
+        if not bare.written_nodes and not bare.drpnodes:
+            yield self._warning(
+                "DEFAULT", "nodes", "no nodes: no hypervisor runs this service", "nodes = hv1 hv2"
+            )
+        marked = set(bare.encap).union(*(seen.view.encap for seen in self.points))
+        for section in sorted(marked):
+            key = "tags" if (section, "tags") in self.lines else "encap"
+            if section.startswith("container#"):
+                yield self._error(
+                    section,
+                    key,
+                    "a container cannot be encap: it is what the guest lives in",
+                    "remove the encap mark",
+                )
+            elif not any(seen.view.encapnodes for seen in self.points) and not bare.encapnodes:
+                yield self._error(
+                    section,
+                    key,
+                    f"{section} is encap, and the service has no encapnodes",
+                    "add encapnodes = GUEST to [DEFAULT]",
+                )
+        if len(bare.encapnodes) > 1 and any(
+            s.view.level is Level.HOST and _topology(s) == "flex" for s in self.points
+        ):
+            alone = [g for g in bare.encapnodes if scope(self.document, self.name, g).nodes == (g,)]
+            if alone:
+                yield self._error(
+                    "DEFAULT",
+                    "encapnodes",
+                    f"{' and '.join(alone)} would believe to be alone: several"
+                    " guests, topology = flex, and no nodes@encapnodes",
+                    f"add nodes@encapnodes = {' '.join(bare.encapnodes)}, and topology@encapnodes ="
+                    " failover when one instance of the guests is to be up",
+                )
 
-def _every_node(document: Document) -> set[str]:
-    words = {w for e in document.entries if e.section == "DEFAULT" and e.key in LISTS for w in e.value.lower().split()}
-    return words | {e.value.strip().lower() for e in document.entries if e.key in ("hostname", "name")}
+    def _resource(self, resource: Resource, seen: Seen) -> Iterator[Finding]:
+        rid, group = resource.rid, resource.group
+        if resource.internal or (rid == "app" and "type" not in seen.view.table.get("app", {})):
+            return
+        type_ = seen.builder.type_of(rid, group)
+        if type_ is None:
+            return
+        rows = self.tables.of(group, type_)
+        if rows.info is None:
+            known = self.tables.names(group)
+            text = f"{group} has no type {type_[:80]}" if type_ else f"{rid} has no type"
+            yield self._error(
+                rid,
+                "type",
+                text,
+                (type_ and self.spelling.near(type_, known)) or "one of " + ", ".join(known),
+            )
+        elif not rows.info.driver:
+            yield self._warning(
+                rid,
+                "type",
+                f"this version has no driver for {group} of type {type_}",
+                "it can be planned and shown; at run time its state is undef",
+            )
+        for row in rows.required:
+            if resource.options.get(row.name) in (None, "", ()) and row.name not in seen.view.table[rid]:
+                where = f" at {seen.view.node}" if seen.view.node else ""
+                yield self._error(
+                    rid,
+                    row.name,
+                    f"{row.name} is missing{where}",
+                    f"{row.name} = {row.example}" if row.example else row.help,
+                )
+        yield from self._pointers(resource)
 
-
-def _levels(document: Document, name: str) -> Iterator[Finding]:
-    """What the node lists say together."""
-    view = scope(document, name, "\0nobody")
-    line = _line_of(document, "DEFAULT", "encapnodes")
-    for trouble in view.troubles:
-        option = trouble.partition(":")[0]
-        yield Finding("error", "DEFAULT", option, _line_of(document, "DEFAULT", option), trouble)
-    for node in (*view.bare_nodes, *view.drpnodes, *view.encapnodes):
-        if not is_node_name(node):
-            yield Finding("error", "DEFAULT", "nodes", _line_of(document, "DEFAULT", "nodes"),
-                          f"{node!r} is not a node name", "lower-case letters, digits, dot, dash; no wildcard")
-    for node in sorted(set(view.encapnodes) & {*view.bare_nodes, *view.drpnodes}):
-        yield Finding("error", "DEFAULT", "encapnodes", line, f"{node} is both a hypervisor and a guest",
-                      "a node is in nodes or in encapnodes; use nodes@encapnodes for the guests")
-    if not view.bare_nodes:
-        yield Finding("warning", "DEFAULT", "nodes", 0, "no nodes: the service runs nowhere", "nodes = hv1 hv2")
-    encap = [s for s in document.sections if is_resource(s) and is_encap(view.raw[s])]
-    for section in encap:
-        at = _line_of(document, section, "tags") or _line_of(document, section, "encap")
-        if section.partition("#")[0] == "container":
-            yield Finding("error", section, "tags", at, "a container cannot be encap", "remove the encap mark")
-        elif not view.encapnodes:
-            yield Finding("error", section, "tags", at, f"{section} is encap, and the service has no encapnodes",
-                          "add encapnodes = GUEST to [DEFAULT]")
-    if len(view.encapnodes) > 1 and not any(e.key == "nodes" and e.scope == "encapnodes" for e in document.entries):
-        topology = view.raw.get("DEFAULT", {}).get("topology", "failover")
-        if topology in ("flex", "autoflex"):
-            yield Finding("error", "DEFAULT", "encapnodes", line, "several guests, and no nodes@encapnodes: each would"
-                          " believe that it is alone", "add nodes@encapnodes = " + " ".join(view.encapnodes))
-
-
-def _views(document: Document, name: str, types: Types) -> Iterator[Finding]:
-    """Build the service for each of its nodes; each finding once, with its line."""
-    bare = scope(document, name, "\0nobody")
-    nodes = tuple(dict.fromkeys((*bare.bare_nodes, *bare.drpnodes, *bare.encapnodes))) or ("nowhere",)
-    for node in nodes[:64]:
-        service, found = build(document, name, node, types)
-        yield from (_placed(f, document) for f in found)
-        yield from _resources(service, document, types, bare.encapnodes)
-    view = scope(document, name, nodes[0])
-    for finding in _head_values(view, name):
-        yield _placed(finding, document)
-    yield from _near_misses(nodes, bare.encapnodes, document, name, types)
-
-
-def _head_values(view: View, name: str) -> list[Finding]:
-    findings: list[Finding] = []
-    read_section(view, "DEFAULT", name, with_aliases(DEFAULT_ROWS), findings)
-    return findings
-
-
-def _resources(service: Service, document: Document, types: Types, encapnodes: tuple[str, ...]) -> Iterator[Finding]:
-    rows = Rows(types)
-    for resource in service.resources:
-        if resource.internal or resource.rid == "app":
-            continue
-        line = _line_of(document, resource.rid, "type") or _line_of(document, resource.rid, "")
-        info = types.find(resource.group, resource.type)
-        if not resource.type:
-            yield Finding("error", resource.rid, "type", line, f"{resource.rid} has no type",
-                          "one of " + ", ".join(sorted(types.names(resource.group))))
-        elif info is None:
-            yield Finding("error", resource.rid, "type", line, f"{resource.group} has no type {resource.type}",
-                          _near(resource.type, types.names(resource.group))
-                          or "one of " + ", ".join(sorted(types.names(resource.group))))
-        elif not info.driver:
-            yield Finding("warning", resource.rid, "type", line,
-                          f"this version has no driver for {resource.group} of type {resource.type}",
-                          "it can be planned and shown; at run time its state is undef")
-        for row in {r.name: r for r in rows.of(resource.group, resource.type)[0].values()}.values():
-            if row.required and resource.options.get(row.name) in (None, "", ()):
-                yield Finding("error", resource.rid, row.name, line, f"{row.name} is missing",
-                              f"{row.name} = {row.example}" if row.example else row.help)
-    hosts = [str(r.options.get("hostname")) for r in service.resources if r.group == "container"]
-    for host in sorted({h for h in hosts if hosts.count(h) > 1}):
-        yield Finding("error", "", "hostname", 0, f"two containers have the host name {host}",
-                      "give each container its own hostname")
-    for resource in service.resources:
-        if service.level is Level.ENCAP and resource.container and encapnodes:
-            if resource.container not in document.sections:
-                yield Finding("error", resource.rid, "container", _line_of(document, resource.rid, "container"),
-                              f"there is no {resource.container}")
-
-
-def _near_misses(nodes: tuple[str, ...], encapnodes: tuple[str, ...], document: Document, name: str,
-                 types: Types) -> Iterator[Finding]:
-    """`vm1` and `vm1.example.com` do not match silently."""
-    for node in nodes:
-        service, _ = build(document, name, node, types)
-        for container in service.resources if service.level is Level.HOST else ():
-            host = str(container.options.get("hostname", ""))
-            if container.group != "container" or host in encapnodes:
+    def _pointers(self, resource: Resource) -> Iterator[Finding]:
+        """Keywords that name other sections. A guest's view has no containers, and is right so."""
+        sections, rid = set(self.document.sections), resource.rid
+        if resource.container and resource.container not in sections and self._has_containers():
+            yield self._error(
+                rid,
+                "container",
+                f"there is no [{resource.container}]",
+                self.spelling.near(resource.container, sections),
+            )
+        if resource.container and not resource.encap:
+            yield self._warning(
+                rid,
+                "container",
+                f"container says which guest has an encap resource; {rid} is none",
+                "add tags = encap, or remove it",
+            )
+        for key, value in resource.options.items():
+            if not key.endswith("_requires") or not value:
                 continue
-            for other in encapnodes:
-                if other.partition(".")[0] == host.partition(".")[0]:
-                    yield Finding("error", container.rid, "hostname",
-                                  _line_of(document, container.rid, "name"),
-                                  f"the host name {host} and the encap node {other} differ only by their domain",
-                                  f"write hostname = {other} in [{container.rid}], or {host} in encapnodes")
+            for target, _ in value:
+                if target != "impossible" and target not in sections:
+                    yield self._warning(
+                        rid,
+                        key,
+                        f"there is no {target}; it is not waited for",
+                        self.spelling.near(target, sections),
+                    )
+
+    def _has_containers(self) -> bool:
+        return any(section.startswith("container#") for section in self.document.sections)
+
+    def _containers(self, seen: Seen) -> Iterator[Finding]:
+        """Two containers of one host name cannot be told apart."""
+        held: dict[str, str] = {}
+        for container in seen.resources:
+            if container.group != "container":
+                continue
+            host = str(container.options["hostname"])
+            other = held.setdefault(host, container.rid)
+            if other != container.rid:
+                yield self._error(
+                    container.rid,
+                    "hostname",
+                    f"{container.rid} and {other} have the same host name {host}",
+                    "give each container its own name or hostname",
+                )
+
+    def _guests(self) -> Iterator[Finding]:
+        """Whether each encap resource has a container whose guest can have it."""
+        hosts: dict[str, set[str]] = {}
+        for seen in self.points:
+            for container in seen.resources:
+                if container.group == "container" and holds_an_agent(container):
+                    hosts.setdefault(str(container.options["hostname"]), set()).add(container.rid)
+        homes: dict[str, set[str]] = {}
+        guests = [seen for seen in self.points if seen.view.level is Level.ENCAP]
+        for seen in guests:
+            for resource in seen.resources:
+                if resource.encap and resource.rid != "app":
+                    # Points that read the same were counted once, so each guest of the list is tried.
+                    at = (
+                        seen.view.encapnodes if len(guests) < len(self.bare.encapnodes) else (seen.view.node,)
+                    )
+                    found = homes.setdefault(resource.rid, set())
+                    found |= {
+                        rid for node in at for rid in hosts.get(node, ()) if resource.container in ("", rid)
+                    }
+        if not self._has_containers():
+            if homes and self.bare.encapnodes:
+                yield self._warning(
+                    "DEFAULT",
+                    "encapnodes",
+                    "no container#* here: nothing starts the guests",
+                    "add [container#0] with hostname = " + self.bare.encapnodes[0],
+                )
+            return
+        for guest in self.bare.encapnodes if homes else ():
+            if guest not in hosts:
+                yield self._homeless(guest, hosts)
+        for rid in sorted(rid for rid, found in homes.items() if not found):
+            yield self._error(
+                rid,
+                "container",
+                f"no container can have {rid}: no container#* of the guests that see"
+                " it has a host name in encapnodes",
+                "its hostname (or name) must be in encapnodes, and guestos not windows",
+            )
+
+    def _homeless(self, guest: str, hosts: Iterable[str]) -> Finding:
+        near = near_miss(guest, hosts)
+        if near:
+            return self._error(
+                "DEFAULT",
+                "encapnodes",
+                f"the encap node {guest} and the container's host name {near} differ only by their domain",
+                f"write {near} in encapnodes, or hostname = {guest}",
+            )
+        return self._error(
+            "DEFAULT",
+            "encapnodes",
+            f"no container has the host name {guest}",
+            self.spelling.near(guest, hosts) or "a container's hostname (or name) says which guest it is",
+        )
+
+    def _differences(self, view: View) -> Iterator[Finding]:
+        """Where OpenSVC 2.1 would have taken another value."""
+        if not view.node:
+            return
+        many = by_scopes(self.document)
+        if not many:
+            return
+        others = ranks_of(view.node, view.lists, _OTHER_ORDER)
+        for (section, key), entries in many.items():
+            ours = view.table[section].get(key)
+            theirs = pick((e for e in entries if e.scope != key), others).get(key)
+            if ours and theirs and ours.scope in SCOPES and ours.value != theirs.value:
+                yield Finding(
+                    "note",
+                    section,
+                    ours.option,
+                    ours.line,
+                    f"{view.node} reads {ours.option}; OpenSVC 2.1"
+                    f" would have read {theirs.option} (line {theirs.line})",
+                )
+
+    def _flex(self, seen: Seen) -> Iterator[Finding]:
+        options, count = seen.builder.head(), len(seen.view.nodes)
+        if seen.view.level is Level.NONE or options["topology"] != "flex" or not seen.view.node:
+            return
+        if options["flex_min"] > count:
+            yield self._warning(
+                "DEFAULT",
+                "flex_min",
+                f"flex_min is {options['flex_min']}, and {seen.view.node} knows {count} node(s)",
+            )
+        if options["flex_max"] and options["flex_max"] < options["flex_min"]:
+            yield self._error("DEFAULT", "flex_max", "flex_max is less than flex_min")
+
+    def _unread(self) -> Iterator[Finding]:
+        """What no point of view reads is still to be readable, and said to be unread."""
+        views = [seen.view for seen in self.points]
+        read = {
+            entry.line for view in views for keywords in view.table.values() for entry in keywords.values()
+        }
+        for entry in self.document.entries:
+            row = self.spelling.row(entry)
+            if entry.line in read or row is None or row.name != entry.key or "{" in entry.value:
+                continue
+            try:
+                value = row.convert(entry.value)
+                if row.candidates and entry.value not in row.candidates and value not in row.candidates:
+                    raise ValueError(f"{entry.value[:80]!r} is not one of {', '.join(row.candidates)}")
+            except ValueError as error:
+                yield Finding("error", entry.section, entry.option, entry.line, f"{entry.key}: {error}")
+        for section in self.document.sections:
+            if (
+                is_resource(section)
+                and section in self.spelling.rows
+                and not any(v.sees(section) for v in views)
+            ):
+                yield self._warning(
+                    section,
+                    "",
+                    f"{section} belongs to no node: no point of view sees it",
+                    "look at the scopes of its tags and encap keywords",
+                )
 
 
-def _line_of(document: Document, section: str, option: str) -> int:
-    if not option:
-        return next((line for name, line in document.heads if name == section), 0)
-    return next((e.line for e in reversed(document.entries)
-                 if e.section == section and option in (e.option, e.key)), 0)
+def _members(view: View) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*view.written_nodes, *view.nodes, *view.drpnodes, *view.encapnodes)))
 
 
-def _placed(finding: Finding, document: Document) -> Finding:
-    line = _line_of(document, finding.section, finding.option) or _line_of(document, "DEFAULT", finding.option)
-    return Finding(finding.severity, finding.section, finding.option, line, finding.text, finding.hint)
+def _topology(seen: Seen) -> str:
+    return str(seen.builder.head()["topology"])
