@@ -55,6 +55,9 @@ def shown(term: Term) -> Status:
 
 
 def merge(statuses: Iterable[Status], empty: Status = Status.NA) -> Status:
-    """All of them as one; `empty` when there is none. Only undef: undef."""
-    terms: list[Term] = list(statuses)
+    """All of them as one; `empty` when there is none. Only undef: undef.
+
+    A state merged with itself is itself, so each kind counts once.
+    """
+    terms: set[Term] = set(statuses)
     return shown(reduce(add, terms)) if terms else empty

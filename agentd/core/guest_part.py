@@ -6,7 +6,7 @@ the resources that the configuration gives it and for nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,16 +42,17 @@ def fold_guest(guest: Guest, container: Row, report: GuestReport, now: float,
     resources = displayed(guest.resources)
     silence = max(0.0, now - report.heard) if report.heard is not None else None
     state, agent, lines = Status(container["status"]), report.agent, []
+    told = {r["rid"]: r for r in report.document["resources"]} if report.document else {}
     if container["disable"]:
         rows = [row(r, Status.NA) for r in resources]
     elif state in _DOWN:
         agent, rows = "down", [_when_down(r, container) for r in resources]
     elif agent == "answering" and report.document is not None and not report.reason:
         level = "warn" if report.document.get("revision") == revision else "info"
-        rows = [_told(r, report.document, silence or 0.0, level) for r in resources]
-        lines = _strangers(guest, report.document, level)
+        rows = [_told(r, told.get(r.rid), silence or 0.0, level) for r in resources]
+        lines = _strangers(guest, told, level)
     else:
-        rows = [_unheard(r, report.document, silence) for r in resources]
+        rows = [_unheard(r, told.get(r.rid), silence) for r in resources]
         if resources and state is not Status.UNDEF:
             lines = [line(LogLine("warn", _silent_words(guest.node, report, silence)))]
     document = report.document or {}
@@ -80,14 +81,8 @@ def _silent_words(node: str, report: GuestReport, silence: float | None) -> str:
     return f"agent in {node} has not answered for {int(silence)} s"
 
 
-def _find(document: Mapping[str, Any] | None, rid: str) -> Mapping[str, Any] | None:
-    told: Sequence[Mapping[str, Any]] = document["resources"] if document else ()
-    return next((r for r in told if r["rid"] == rid), None)
-
-
-def _told(resource: Resource, document: Mapping[str, Any], late: float, level: str) -> Row:
+def _told(resource: Resource, told: Mapping[str, Any] | None, late: float, level: str) -> Row:
     """What the guest says of one of the resources that the configuration gives it."""
-    told = _find(document, resource.rid)
     if told is None and resource.disable:
         return row(resource, Status.NA)
     if told is None:
@@ -104,14 +99,13 @@ def _told(resource: Resource, document: Mapping[str, Any], late: float, level: s
     return made
 
 
-def _strangers(guest: Guest, document: Mapping[str, Any], level: str) -> list[dict[str, str]]:
+def _strangers(guest: Guest, told: Iterable[str], level: str) -> list[dict[str, str]]:
     """A line about resources that the guest claims and the configuration does not give it.
 
     ``app`` and internal ones exist at each level by themselves and are never folded.
     """
     own = {r.rid for r in guest.resources}
-    rids = [r["rid"] for r in document["resources"]]
-    strange = [r for r in rids if r not in own and r != "app" and not r.startswith("sync#i")]
+    strange = [r for r in told if r not in own and r != "app" and not r.startswith("sync#i")]
     if not strange:
         return []
     named = ", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
@@ -119,11 +113,10 @@ def _strangers(guest: Guest, document: Mapping[str, Any], level: str) -> list[di
     return [line(LogLine(level, text))]
 
 
-def _unheard(resource: Resource, document: Mapping[str, Any] | None, silence: float | None) -> Row:
+def _unheard(resource: Resource, told: Mapping[str, Any] | None, silence: float | None) -> Row:
     """A resource of a guest that says nothing: undef, and beside it the last known value."""
     if resource.disable:
         return row(resource, Status.NA)
-    told = _find(document, resource.rid)
     if told is None:
         return row(resource, Status.UNDEF, age=silence)
     last = told["last_status"] if told["status"] == Status.UNDEF else told["status"]

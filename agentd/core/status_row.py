@@ -14,12 +14,15 @@ Row = dict[str, Any]
 DISPLAY = ("container", "disk", "share", "fs", "ip", "app", "task", "sync", "hb")
 """Groups in the order of display; within a group the order of the file."""
 
+_PLACE = {group: place for place, group in enumerate(DISPLAY)}
+_STATES = {str(s): s for s in Status}
+
 NOT_IN_AVAIL = frozenset({"sync", "task", "hb"})
 
 
 def displayed(resources: Iterable[Resource]) -> list[Resource]:
     """In the order of display."""
-    return sorted(resources, key=lambda r: DISPLAY.index(r.group) if r.group in DISPLAY else len(DISPLAY))
+    return sorted(resources, key=lambda r: _PLACE.get(r.group, len(_PLACE)))
 
 
 def line(of: LogLine) -> dict[str, str]:
@@ -50,7 +53,7 @@ def in_avail(of: Mapping[str, Any]) -> bool:
 
 def counted(of: Mapping[str, Any]) -> Status:
     """The state that a row merges as; `folds_as` is there when that is not what it shows."""
-    return Status(of.get("folds_as") or of["status"])
+    return _STATES[of.get("folds_as") or of["status"]]
 
 
 def total(rows: Sequence[Mapping[str, Any]], notes: Iterable[Mapping[str, str]] = ()) -> dict[str, str]:

@@ -43,6 +43,10 @@ def test_undef_is_the_identity() -> None:
     assert [add(UNDEF, term) for term in TERMS] == list(TERMS)
 
 
+def test_a_state_merged_with_itself_is_itself() -> None:
+    assert [add(term, term) for term in TERMS] == list(TERMS)
+
+
 def test_commutative_over_all_pairs() -> None:
     assert all(add(a, b) is add(b, a) for a, b in itertools.product(TERMS, repeat=2))
 
