@@ -105,10 +105,18 @@ class Plan:
         }
 
 
-def undo_of(step: Step) -> Step:
-    """The step that takes `step` back."""
-    request = replace(step.request, action=step.undo) if step.request else None
-    return replace(step, action=step.undo, undo="", request=request, after=())
+def undo_of(step: Step, started: tuple[str, ...] | None = None) -> Step:
+    """The step that takes `step` back.
+
+    `started`: what a delegated step really started, when its agent told; else what was
+    planned. A whole service is asked to stop only where nothing was planned in detail.
+    """
+    back = replace(step, action=step.undo, undo="", after=(), on_failure="fail", on_silence="fail")
+    if step.request is None:
+        return back
+    rids = step.touches if started is None else started
+    request = Request(step.undo, rids=rids, force=bool(rids), local=True)
+    return replace(back, request=request, touches=rids)
 
 
 def _step_document(step: Step) -> dict[str, Any]:
@@ -118,4 +126,7 @@ def _step_document(step: Step) -> dict[str, Any]:
     }
     if step.under is not None:
         document["under"] = step.under
+    for name in ("on_failure", "on_silence"):
+        if getattr(step, name) != "fail":
+            document[name] = getattr(step, name)
     return document
