@@ -10,12 +10,12 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from agentd.core.errors import ActionFailed
+from agentd.core.errors import ActionFailed, Silent
 from agentd.core.keywords import Keyword
 from agentd.core.model import Resource
-from agentd.core.status import Probe
+from agentd.core.status import LogLine, Probe, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +31,55 @@ class CommandFailed(ActionFailed):
     """A command that was to change something exited with another code than 0."""
 
 
+class StateUnknown(Silent):
+    """The tool answered, and the answer does not tell the state."""
+
+    code = "state-unknown"
+
+
 class Host(Protocol):
     """The machine as drivers see it: the one door to commands, processes, files and time.
 
     `probe` reads and takes any exit code for an answer; `run` changes and raises
     CommandFailed. Both raise Silent when the command misses its deadline (its process
     group is then killed) and NotFound when the tool is missing. argv, never a shell.
+    `user` is ``name`` or ``name:group``; "" stays who the daemon is. `env` is added to a
+    small fixed environment. A file that is not there is NotFound for `read`.
     """
 
     async def probe(
-        self, *argv: str, timeout: float = 30, stdin: bytes | None = None,
+        self,
+        *argv: str,
+        timeout: float = 30,
+        stdin: bytes | None = None,
         env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        user: str = "",
+        umask: int | None = None,
     ) -> Result: ...
 
     async def run(
-        self, *argv: str, timeout: float = 60, stdin: bytes | None = None,
-        env: Mapping[str, str] | None = None, cwd: str = "/", user: str = "", umask: int | None = None,
+        self,
+        *argv: str,
+        timeout: float = 60,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        user: str = "",
+        umask: int | None = None,
     ) -> Result: ...
 
     async def spawn(
-        self, argv: Sequence[str], *, log: str, env: Mapping[str, str] | None = None,
-        cwd: str = "/", user: str = "",
+        self,
+        argv: Sequence[str],
+        *,
+        log: str,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        user: str = "",
+        umask: int | None = None,
     ) -> int:
-        """Start a detached process group that outlives the daemon; its pid. Output goes to `log`."""
+        """Start a detached session that outlives the daemon; its pid. Output goes to `log`."""
         ...
 
     async def kill(self, pid: int, signal: int, *, group: bool = True) -> bool:
@@ -86,6 +112,11 @@ class Setting:
     run: str
 
 
+def warning(text: str, status: Status = Status.WARN) -> Probe:
+    """A probe with one warn line."""
+    return Probe(status, (LogLine("warn", text),))
+
+
 class Driver(ABC):
     """One resource on this node. `start` and `stop` are called only when a probe said that
     there is something to do, and are followed by another probe: no driver repeats that."""
@@ -96,8 +127,25 @@ class Driver(ABC):
     def __init__(self, resource: Resource, host: Host, setting: Setting) -> None:
         self.resource, self.host, self.setting = resource, host, setting
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Keyword -> converted value, defaults included."""
+        return self.resource.options
+
+    def state_path(self, name: str) -> str:
+        """A file of this resource that survives a reboot."""
+        return f"{self.setting.state}/{self._file(name)}"
+
+    def run_path(self, name: str) -> str:
+        """A file of this resource that a reboot takes away."""
+        return f"{self.setting.run}/{self._file(name)}"
+
+    def _file(self, name: str) -> str:
+        return f"{self.resource.rid.replace('#', '.')}.{name}"
+
     @abstractmethod
-    async def probe(self) -> Probe: ...
+    async def probe(self) -> Probe:
+        """What is. An EncapError that it raises is shown as undef with the error's text."""
 
     @abstractmethod
     async def start(self) -> None: ...

@@ -1,0 +1,159 @@
+"""The embedded default: a guest is an agent with a root folder of its own, on this machine.
+
+No hypervisor is needed, and no root. The guest has its own node name, its own folder and
+an ephemeral port on loopback; its file systems, network and processes are this machine's,
+so it isolates nothing. Stopping it takes all its processes away, like a power switch.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from agentd.core.converters import absolute_path
+from agentd.core.errors import ActionFailed, InvalidRequest, NotFound
+from agentd.core.keywords import Keyword
+from agentd.core.names import is_node_name
+from drivers import processes
+from drivers.base import ContainerState, Result, StateUnknown
+from drivers.container.base import Container
+
+_LEFTOVERS = str(Path(__file__).with_name("leftovers.py"))
+
+
+class Process(Container):
+    """An agent of its own on this machine: a group of processes and a folder. No isolation."""
+
+    KEYWORDS = (
+        *Container.KEYWORDS,
+        Keyword(
+            "root",
+            "The guest's root folder; one of the service's own when absent.",
+            absolute_path,
+            "",
+            example="/srv/guests/vm1",
+        ),
+    )
+    PROGRAM: ClassVar[tuple[str, ...]] = (sys.executable, "-I", "-m", "agentd")
+
+    @property
+    def root(self) -> str:
+        return str(self.options["root"] or self.state_path("root"))
+
+    async def state(self) -> ContainerState:
+        started = await processes.recall(self.host, self._record)
+        if started:
+            letter = await processes.alive(self.host, started)
+            if letter:
+                return ContainerState.PAUSED if letter in "Tt" else ContainerState.UP
+            if await self._leftovers():
+                return ContainerState.CRASHED
+        elif await self.host.exists(self._record):
+            raise StateUnknown(f"{self._record} is not a record of a process")
+        known = await self.host.exists(f"{self.root}/etc/encap/agentd.toml")
+        return ContainerState.DOWN if known else ContainerState.ABSENT
+
+    async def start_guest(self) -> None:
+        await self._write_settings()
+        await self.host.make_directory(self.setting.run)
+        pid = await self.host.spawn(
+            (*self.PROGRAM, "run", "--root", self.root),
+            log=self.run_path("log"),
+            env=self._environment,
+            cwd=self.root,
+        )
+        if not await processes.remember(self.host, self._record, pid):
+            raise ActionFailed(f"{self.name}: its agent ended at once", hint=f"see {self.run_path('log')}")
+
+    async def shutdown_guest(self, seconds: float) -> None:
+        started = await processes.recall(self.host, self._record)
+        if started:
+            await self.host.kill(started.pid, signal.SIGTERM)
+
+    async def kill_guest(self) -> None:
+        started = await processes.recall(self.host, self._record)
+        if started and await processes.alive(self.host, started):
+            await self.host.kill(started.pid, signal.SIGKILL)
+        await self._sweep()
+
+    async def stop(self) -> None:
+        await super().stop()
+        if not await self._sweep():
+            raise ActionFailed(f"{self.name} is stuck: processes of it survive SIGKILL", code="stuck")
+        await self.host.remove(self._record)
+
+    async def pause(self) -> None:
+        await self._signal(signal.SIGSTOP)
+
+    async def resume(self) -> None:
+        await self._signal(signal.SIGCONT)
+
+    async def execute(self, *argv: str, stdin: bytes | None = None, timeout: float = 30) -> Result:
+        """``agentd`` as the first word is the guest's own program, told where its root is."""
+        if argv[:1] == ("agentd",):
+            argv = (*self.PROGRAM, *argv[1:], "--root", self.root)
+        return await self.host.probe(
+            *argv, stdin=stdin, timeout=timeout, env=self._environment, cwd=self.root
+        )
+
+    async def addresses(self) -> tuple[str, ...]:
+        """From the file in which its agent writes where it listens: loopback only is believed."""
+        try:
+            text = await self.host.read(f"{self.root}/run/encap/listen", 4096)
+        except NotFound:
+            return ()
+        return tuple(line for line in text.split() if _is_loopback(line))
+
+    @property
+    def _record(self) -> str:
+        return self.run_path("pid")
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        # The mark by which all processes of the guest are found: they inherit it.
+        return {"ENCAP_ROOT": self.root}
+
+    async def _signal(self, number: int) -> None:
+        started = await processes.recall(self.host, self._record)
+        if not started or not await processes.alive(self.host, started):
+            raise ActionFailed(f"{self.name} is not running")
+        await self.host.kill(started.pid, number)
+
+    async def _write_settings(self) -> None:
+        node = str(self.options.get("hostname") or self.name).lower()
+        if not is_node_name(node):
+            raise InvalidRequest(
+                f"{node!r} cannot be the name of a guest", hint="set hostname in its section"
+            )
+        path = f"{self.root}/etc/encap/agentd.toml"
+        await self.host.make_directory(self.root, 0o700)
+        if not await self.host.exists(path):
+            await self.host.write(path, f'node = "{node}"\nlisten = ["127.0.0.1:0"]\n')
+
+    async def _leftovers(self) -> tuple[int, ...]:
+        """Processes that carry the guest's mark."""
+        answer = await self.host.probe(sys.executable, "-I", _LEFTOVERS, self.root)
+        if answer.code:
+            raise StateUnknown(f"cannot list the processes of {self.name}: {answer.err.strip()[-200:]}")
+        return tuple(int(word) for word in answer.out.split())
+
+    async def _sweep(self) -> bool:
+        """End what the guest left running; whether nothing is left."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = self.host.now() + 5
+            left = await self._leftovers()
+            for pid in left:
+                await self.host.kill(pid, number, group=False)
+            while left and self.host.now() < deadline:
+                await self.host.sleep(0.1)
+                left = await self._leftovers()
+            if not left:
+                return True
+        return False
+
+
+def _is_loopback(line: str) -> bool:
+    address, _, port = line.rpartition(":")
+    return address in ("127.0.0.1", "[::1]") and port.isascii() and port.isdigit() and 0 < int(port) < 65536
