@@ -76,6 +76,8 @@ def _silent_words(node: str, report: GuestReport, silence: float | None) -> str:
         return f"agent in {node} is being enrolled"
     if report.agent == "none":
         return f"{node} holds no agent, so its resources are not known"
+    if report.agent == "answering":
+        return f"agent in {node} has not told its status yet"
     if silence is None:
         return f"agent in {node} has not answered yet"
     return f"agent in {node} has not answered for {int(silence)} s"

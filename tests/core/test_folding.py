@@ -216,6 +216,7 @@ def test_a_last_value_that_was_undef_shows_the_one_before() -> None:
         (GuestReport("absent"), "agent in vm1 has not answered yet"),
         (None, "agent in vm1 has not answered yet"),
         (GuestReport("enrolling"), "agent in vm1 is being enrolled"),
+        (GuestReport("answering", None, NOW), "agent in vm1 has not told its status yet"),
         (GuestReport("none"), "vm1 holds no agent, so its resources are not known"),
         (
             GuestReport("answering", ALL_TOLD, NOW, reason="invalid reply: not JSON"),
@@ -449,10 +450,19 @@ def test_the_first_whose_container_runs_is_chosen() -> None:
     assert "folds_as" not in branch(made, "container#2")["guest"]["resources"][0]
 
 
-def test_a_silent_guest_may_be_the_one_that_runs() -> None:
-    made = farm(None, "down")
-    assert branch(made, "container#2")["guest"]["resources"][0]["folds_as"] == "n/a"
-    assert branch(made, "container#1")["guest"]["resources"][0]["status"] == "undef"
+@pytest.mark.parametrize(
+    ("one", "two", "runs", "stands_back"),
+    [(None, "down", "container#1", "container#2"), ("down", None, "container#2", "container#1")],
+)
+def test_a_silent_guest_may_be_the_one_that_runs(
+    one: str | None,
+    two: str | None,
+    runs: str,
+    stands_back: str,
+) -> None:
+    made = farm(one, two)
+    assert branch(made, stands_back)["guest"]["resources"][0]["folds_as"] == "n/a"
+    assert branch(made, runs)["guest"]["resources"][0]["status"] == "undef"
     assert made["overall"] == "warn"
 
 

@@ -35,6 +35,11 @@ def test_vector_3_seed_trees_from_stored_documents(sample: str) -> None:
     assert tree(stored(sample)) == golden(sample)
 
 
+def test_the_tree_in_the_documentation_is_the_real_one() -> None:
+    concepts = (TREES.parent.parent.parent / "docs" / "concepts.md").read_text(encoding="utf-8")
+    assert f"```\n{golden('seed_host')}```\n" in concepts
+
+
 # The same two, from services and observations through folding.
 
 IPS = (
