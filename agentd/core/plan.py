@@ -45,6 +45,10 @@ class Step:
     action that takes it back, "" for none. A failing `optional` step does not fail the
     operation. `on_silence` and `on_failure`: ``fail``, or ``go on`` (tell it and go on) when
     whoever does the step does not answer, and when it answers that it failed.
+    `touches`: the resources that a delegated step is expected to act on, as planned.
+
+    A step with a `request` at the plan's own node is this node's part of a plan over several
+    hypervisors: it is planned and carried out here, inside the same operation.
     """
 
     id: int
@@ -59,6 +63,7 @@ class Step:
     request: Request | None = None
     on_silence: str = "fail"
     on_failure: str = "fail"
+    touches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +113,15 @@ class Plan:
 def undo_of(step: Step, started: tuple[str, ...] | None = None) -> Step:
     """The step that takes `step` back.
 
-    `started`: what a delegated step really started, when its agent told; else what was
-    planned. A whole service is asked to stop only where nothing was planned in detail.
+    `started`: the rids that a delegated step really started, when its agent told; else
+    those that were planned. They are named with force, so that a standby resource that the
+    step started is stopped too. Only where neither is known the whole service is asked to stop.
     """
     back = replace(step, action=step.undo, undo="", after=(), on_failure="fail", on_silence="fail")
     if step.request is None:
         return back
     rids = step.touches if started is None else started
-    request = Request(step.undo, rids=rids, force=bool(rids), local=True)
-    return replace(back, request=request, touches=rids)
+    return replace(back, request=Request(step.undo, rids=rids, force=bool(rids), local=True), touches=rids)
 
 
 def _step_document(step: Step) -> dict[str, Any]:
@@ -126,7 +131,7 @@ def _step_document(step: Step) -> dict[str, Any]:
     }
     if step.under is not None:
         document["under"] = step.under
-    for name in ("on_failure", "on_silence"):
+    for name in ("on_silence", "on_failure"):
         if getattr(step, name) != "fail":
             document[name] = getattr(step, name)
     return document
