@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 SOURCES := $(shell find agentd api cli drivers -name '*.py' 2>/dev/null)
 PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet
-LAB_PACKAGES := lxc mmdebstrap iproute2 iputils-arping nftables util-linux dbus \
+LAB_PACKAGES := lxc mmdebstrap iproute2 iputils-arping iputils-ping nftables util-linux dbus \
 	btrfs-progs xfsprogs e2fsprogs
 
 .DEFAULT_GOAL := help

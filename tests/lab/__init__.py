@@ -1,0 +1,1 @@
+"""Real machines for tests: hypervisors in namespaces, LXC guests with systemd and the product in them."""
