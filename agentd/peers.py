@@ -81,7 +81,9 @@ class Peers:
                                      roles=peer.roles, timeout=self.timeout)
         return self._clients[node]
 
-    async def ask(self, node: str, method: str, path: str, *, timeout: float | None = None, **more: Any) -> Any:
+    async def ask(
+        self, node: str, method: str, path: str, *, timeout: float | None = None, **more: Any,
+    ) -> Any:
         """One call; raises the peer's own error, or Silent."""
         limit = timeout if timeout is not None else self.timeout
         try:
@@ -96,7 +98,9 @@ class Peers:
         self.heard[node] = time.monotonic()
         return value
 
-    async def fan_out(self, nodes: Iterable[str], method: str, path: str, **more: Any) -> dict[str, Answer | Silence]:
+    async def fan_out(
+        self, nodes: Iterable[str], method: str, path: str, **more: Any,
+    ) -> dict[str, Answer | Silence]:
         """The same call to many at once; every node has an entry, in the order given."""
         names = list(dict.fromkeys(nodes))
         answers = await asyncio.gather(*(self._one(node, method, path, **more) for node in names))

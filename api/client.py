@@ -57,10 +57,11 @@ class Client:
         Raises the error of a problem document, and Silent when nothing usable came in time.
         """
         content = text.encode() if text is not None else None
+        limit = timeout if timeout is not None else httpx.USE_CLIENT_DEFAULT
         try:
             async with self._http.stream(
                 method, path, json=body, content=content, params=query, headers=headers,
-                timeout=timeout if timeout is not None else httpx.USE_CLIENT_DEFAULT, extensions=self._extensions(),
+                timeout=limit, extensions=self._extensions(),
             ) as response:
                 self._check(response)
                 raw = await self._read(response)
@@ -69,7 +70,9 @@ class Client:
         return self._decode(response, raw), response.headers
 
     @asynccontextmanager
-    async def events(self, path: str, *, last_id: str = "", silence: float = 15.0) -> AsyncIterator[AsyncIterator[ServerEvent]]:
+    async def events(
+        self, path: str, *, last_id: str = "", silence: float = 15.0,
+    ) -> AsyncIterator[AsyncIterator[ServerEvent]]:
         """Follow an event stream; Silent when it cannot be opened or brings no byte for `silence` s."""
         headers = {"accept": "text/event-stream", **({"last-event-id": last_id} if last_id else {})}
         timeout = httpx.Timeout(5.0, read=silence)
@@ -102,7 +105,8 @@ class Client:
         async for part in response.aiter_raw():
             size += len(part)
             if size > ANSWER_LIMIT:
-                raise Silent(f"{self.node} sent more than {ANSWER_LIMIT} bytes", node=self.node, code="too-large-answer")
+                raise Silent(f"{self.node} sent more than {ANSWER_LIMIT} bytes", node=self.node,
+                             code="too-large-answer")
             parts.append(part)
         return b"".join(parts)
 
@@ -113,7 +117,8 @@ class Client:
         try:
             document = json.loads(raw) if raw else None
         except (ValueError, RecursionError) as error:
-            raise Silent(f"{self.node} sent an answer that cannot be read", node=self.node, code="invalid-reply") from error
+            raise Silent(f"{self.node} sent an answer that cannot be read", node=self.node,
+                         code="invalid-reply") from error
         if response.is_success:
             return document
         known = document if isinstance(document, dict) else {}
