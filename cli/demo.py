@@ -166,7 +166,7 @@ def _prepare(tour: Tour) -> None:
     tour.svc("node", "init", "--node", "hv1", "--listen", f"127.0.0.1:{ports['hv1']}")
     tour.svc("ca", "init", "--cluster", CLUSTER, "--node", "hv1")
     tour.svc("node", "init", "--node", "hv2", "--listen", f"127.0.0.1:{ports['hv2']}", node="hv2")
-    second_hypervisor(tour.root / "hv1", tour.root / "hv2", {n: f"127.0.0.1:{p}" for n, p in ports.items()})
+    second_hypervisor(tour.root / "hv1", tour.root / "hv2")
 
 
 def free_ports(count: int) -> list[int]:
@@ -289,7 +289,8 @@ def processes(root: Path) -> list[int]:
 
 
 def _belongs(entry: Path, root: bytes) -> bool:
-    if b"ENCAP_DEMO=" + root in (entry / "environ").read_bytes().split(b"\0"):
+    marks = (b"ENCAP_DEMO=" + root, b"ENCAP_ROOT=" + root)
+    if any(word.startswith(marks) for word in (entry / "environ").read_bytes().split(b"\0")):
         return True
     same_program = (entry / "exe").readlink() == Path(sys.executable).resolve()
     return same_program and root in (entry / "cmdline").read_bytes()

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.acting import body_of
+from cli.arguments import split
 from cli.editing import told
 from cli.endpoint import root_of
-from cli.exits import DONE, USAGE, Trouble, of_code
+from cli.exits import DONE, OF_CODE, USAGE, Trouble, of_code
 from cli.reading import read_input
 from cli.render import safe
 from cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from agentd.settings import Settings
-
     from agentd.core.config import Document, Finding
     from agentd.core.keywords import Types
+    from agentd.settings import Settings
 
 
 @contextmanager
@@ -32,9 +32,12 @@ def _errors_told() -> Iterator[None]:
     try:
         yield
     except EncapError as error:
+        # A finer code goes by the one of its class.
+        codes = [error.code, *(getattr(kind, "code", "") for kind in type(error).__mro__)]
+        known = next((code for code in codes if code in OF_CODE), "error")
         raise Trouble(
             error.text,
-            of_code(error.code),
+            of_code(known),
             hint=error.hint,
             code=error.code,
             problems=error.details.get("problems", ()),
@@ -184,19 +187,43 @@ def _settings(arguments: Any) -> Settings:
     return load(Path(root_of(arguments)))
 
 
+def _named(arguments: Any, **values: Any) -> Settings:
+    """The settings, after what the options say was written into them."""
+    from agentd.settings import Paths
+    from agentd.settings_file import change
+
+    paths = Paths(Path(root_of(arguments)))
+    given = {"node": arguments.node.lower(), **values} if arguments.node else values
+    if given:
+        change(paths, given)
+    return _settings(arguments)
+
+
 def ca_init(arguments: Any, terminal: Terminal) -> int:
+    """The cluster, with this node as its first member."""
     from agentd.pki import init_ca
 
     with _errors_told():
-        settings = _settings(arguments)
-        node = arguments.node or settings.node
-        init_ca(settings.paths, arguments.cluster, node)
+        settings = _named(arguments)
+        init_ca(settings.paths, arguments.cluster, settings.node, _reached_at(settings))
     return _done(
         terminal,
-        f"The CA of cluster {arguments.cluster}, and the certificate of {node}, are in "
+        f"Cluster {arguments.cluster} is made, with {settings.node} in it; its CA is in "
         f"{settings.paths.pki_dir}",
-        {"cluster": arguments.cluster, "node": node},
+        {"cluster": arguments.cluster, "node": settings.node, "pki": str(settings.paths.pki_dir)},
     )
+
+
+def _reached_at(settings: Settings) -> str:
+    """Where others find a node that listens there: the first address that names one place; a
+    node that listens everywhere is found by its name."""
+    from agentd.settings import show_address
+
+    everywhere = ("0.0.0.0", "::")
+    named = [a for a in settings.listen if a[0] not in everywhere]
+    if named:
+        return show_address(named[0])
+    return show_address((settings.node, settings.listen[0][1])) if settings.listen else ""
 
 
 def ca_user(arguments: Any, terminal: Terminal) -> int:
@@ -206,14 +233,56 @@ def ca_user(arguments: Any, terminal: Terminal) -> int:
         issue_user(_settings(arguments).paths, arguments.name, arguments.days, Path(arguments.out))
     return _done(
         terminal,
-        f"user.crt, user.key and ca.crt of {arguments.name} are in {arguments.out}; the role "
-        "of the name is given by [users] in the settings of the hypervisors",
+        f"user.crt, user.key and ca.crt of {arguments.name} are in {arguments.out}. What this person may "
+        "do is said by [users] in the settings of each hypervisor.",
         {"name": arguments.name, "days": arguments.days, "out": os.path.abspath(arguments.out)},
     )
 
 
 def node_init(arguments: Any, terminal: Terminal) -> int:
-    raise NotImplementedError
+    """Name and addresses of this node, in its settings and in the list of members."""
+    from agentd.membership import load as members
+    from agentd.pki import set_address
+    from agentd.settings import show_address
+
+    with _errors_told():
+        listen = split(arguments.listen)
+        if not listen and not arguments.node:
+            raise Trouble("nothing to set: neither --listen nor --node", USAGE, code="invalid-request")
+        settings = _named(arguments, **({"listen": listen} if listen else {}))
+        cluster = members(settings.paths)
+        if cluster and cluster.member(settings.node):
+            set_address(settings.paths, settings.node, _reached_at(settings))
+    addresses = [show_address(a) for a in settings.listen]
+    return _done(
+        terminal,
+        f"{settings.node} listens on {', '.join(addresses)}; restart agentd if it runs",
+        {"node": settings.node, "listen": addresses},
+    )
+
+
+def second_hypervisor(first: Path, second: Path) -> None:
+    """Make the node under `second` a member of the cluster under `first`, without a network.
+
+    Both have their settings; afterwards both have the same list of members, and the CA key.
+    """
+    from agentd import membership, pki
+    from agentd.settings import load
+
+    with _errors_told():
+        ours, theirs = load(first), load(second)
+        cluster = membership.load(ours.paths)
+        if cluster is None:
+            raise Trouble(f"{first} belongs to no cluster", USAGE, hint="svc ca init", code="invalid-request")
+        issued = pki.sign_request(
+            ours.paths, pki.make_key_and_request(theirs.paths, theirs.node), "hypervisor", theirs.node
+        )
+        authorities = ours.paths.ca_certificate.read_bytes()
+        pki.install(theirs.paths, issued, authorities, cluster.name, "hypervisor", theirs.node)
+        pki.install_ca_key(theirs.paths, ours.paths.ca_key.read_bytes())
+        member = membership.Member(theirs.node, "hypervisor", _reached_at(theirs), pki.hash_of(issued))
+        for paths in (ours.paths, theirs.paths):
+            membership.save(paths, cluster.admit(member))
 
 
 def node_join(arguments: Any, terminal: Terminal) -> int:

@@ -16,14 +16,14 @@ HEAD = """# Commands
 
 <!-- Written by `python -m cli.reference`; changes belong into cli/commands.py and cli/arguments.py. -->
 
-`svc COMMAND [OPTIONS]` talks to the daemon of this machine over its Unix socket; `--root` picks another one of
-this machine, `--server` one of another machine. `svc COMMAND --help` shows what stands here.
+`svc COMMAND [OPTIONS]` talks to the daemon of this machine over its Unix socket; `--root` picks another
+one of this machine, `--server` one of another machine. `svc COMMAND --help` shows what stands here.
 """
 SEED = """## The spelling of the seed
 
-`svcmgr -s NAME ACTION [OPTIONS]` runs `svc ACTION NAME [OPTIONS]`. `svcmgr -s NAME print status` prints the tree,
-`svcmgr -s NAME json status` the status as one JSON object in the shape of OpenSVC 1.5; both exit with the code of
-the overall status: up 0, down 1, warn 2, n/a 3, undef 5, stdby up 6, stdby down 7.
+`svcmgr -s NAME ACTION [OPTIONS]` runs `svc ACTION NAME [OPTIONS]`. `svcmgr -s NAME print status` prints the
+tree, `svcmgr -s NAME json status` the status as one JSON object in the shape of OpenSVC 1.5; both exit with
+the code of the overall status: up 0, down 1, warn 2, n/a 3, undef 5, stdby up 6, stdby down 7.
 """
 
 
@@ -31,7 +31,7 @@ def reference() -> str:
     """The whole page."""
     parts = [HEAD, "## Options of every command\n", _options(GLOBAL.values()), "\n## Exit codes\n", _exits()]
     parts.append(
-        "\nWhile a command waits, Ctrl-C only ends the waiting: the operation goes on and its id is printed.\n"
+        "\nWhile a command waits, Ctrl-C ends the waiting only: the operation goes on, its id is printed.\n"
     )
     for name in COMMANDS:
         parts.append(_command(name))

@@ -95,10 +95,10 @@ def _connect(host: str, port: int, context: ssl.SSLContext) -> socket.socket:
 def check(certificate: object, where: str) -> None:
     """The server has to be a daemon of the cluster, not any holder of a certificate of it."""
     names = certificate.get("subjectAltName", ()) if isinstance(certificate, dict) else ()
-    for kind, value in names:
-        parts = value.split("/")
-        if kind == "URI" and len(parts) == 5 and parts[0] == "encap:" and parts[3] in ROLES and parts[4]:
-            return
+    uris = [value for kind, value in names if kind == "URI"]
+    parts = uris[0].split("/") if len(uris) == 1 else []
+    if len(parts) == 5 and parts[0] == "encap:" and parts[3] in ROLES and parts[4]:
+        return
     raise Trouble(
         f"what answers at {where} is not a daemon of this cluster",
         REFUSED,

@@ -86,7 +86,7 @@ def test_every_command_is_whole(name: str) -> None:
 
 
 def test_families_have_members() -> None:
-    assert FAMILIES == {name.partition(" ")[0] for name in COMMANDS if " " in name}
+    assert {name.partition(" ")[0] for name in COMMANDS if " " in name} == FAMILIES
 
 
 def test_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:

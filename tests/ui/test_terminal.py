@@ -59,7 +59,7 @@ def slow(daemon: Any) -> Any:
     daemon.answers["GET /v1/operations/01OP"] = daemon.answer(ended)
 
     def events(connection: Any) -> None:
-        phase = daemon.event(1, "phase", where="hv1", what="container#0", step=1, text="waiting for the agent")
+        phase = daemon.event(1, "phase", where="hv1", what="container#0", step=1, text="waiting for it")
         connection.sendall(daemon.chunked(phase, end=False))
         threading.Event().wait(0.5)
         done = daemon.event(2, "done", where="hv1", what="container#0", step=1, text="up")
