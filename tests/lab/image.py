@@ -134,7 +134,8 @@ def make_guest(folder: Path, debian: Path, wheels: Path) -> None:
         timeout=300,
     )  # fmt: skip
     names = [f"/tmp/install/{path.name}" for path in sorted(baggage.glob("*.whl"))]
-    inside: list[str | Path] = ["chroot", folder, "/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"]
+    path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+    inside: list[str | Path] = ["chroot", folder, "/usr/bin/env", "-i", path, "LC_ALL=C.UTF-8"]
     run([*inside, "python3", "-m", "venv", "/opt/encap"], timeout=120)
     pip = ["/opt/encap/bin/python", "-m", "pip", "--disable-pip-version-check", "--no-cache-dir"]
     run([*inside, *pip, "install", "--quiet", "--no-index", "--no-deps", *names], timeout=300)
