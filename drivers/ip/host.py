@@ -6,6 +6,7 @@ the neighbours are told. IPv6 leaves both to the kernel.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 from collections.abc import Sequence
@@ -161,7 +162,8 @@ class Address(Driver):
 
     async def _make_it_known(self, address: IPAddress, link: Link) -> None:
         if address.version == 6:
-            await self._wait_for_kernel(address)
+            if link.carrier:  # else the kernel asks nobody until there is a link
+                await self._wait_for_kernel(address)
         elif self._asks_neighbours(address, link):
             await self._announce(address)
         if self.options["gateway"]:
@@ -228,21 +230,8 @@ class Address(Driver):
 
     async def _announce(self, address: IPAddress) -> None:
         """Gratuitous ARP in both of its forms, since some machines believe only one."""
-        for form in ("-U", "-A"):
-            await self.host.probe(
-                "arping",
-                form,
-                "-q",
-                "-c",
-                "1",
-                "-w",
-                "1",
-                "-I",
-                self.device,
-                "-s",
-                str(address),
-                str(address),
-            )
+        words = ("-q", "-c", "1", "-w", "1", "-I", self.device, "-s", str(address), str(address))
+        await asyncio.gather(*(self.host.probe("arping", form, *words) for form in ("-U", "-A")))
 
     async def _wait_for_kernel(self, address: IPAddress) -> None:
         """Until duplicate address detection is over."""
