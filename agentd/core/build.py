@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ from agentd.core.config import Document, Entry, Finding
 from agentd.core.converters import boolean
 from agentd.core.keywords import Keyword, TypeInfo, Types
 from agentd.core.model import GROUPS, Guest, Level, Resource, Service, Subset
-from agentd.core.references import Resolver
-from agentd.core.rows import DEFAULT_TABLE, OLD_HEARTBEATS, UNUSED, Rows, Tables, tables
+from agentd.core.references import ReferenceTrouble, Resolver
+from agentd.core.rows import DEFAULT_TABLE, OLD_HEARTBEATS, Rows, Tables, tables
 from agentd.core.scoping import View, is_reservation, scope
 
 SYNC = "sync#i0"
@@ -137,7 +138,7 @@ class Builder:
                 sound = False
                 entry = place.entry
                 self.findings.append(
-                    Finding("error", section, entry.option, entry.line, f"{key}: {error}", _hint(row))
+                    Finding("error", section, entry.option, entry.line, f"{key}: {error}", _hint(row, error))
                 )
         return values, sound
 
@@ -158,10 +159,7 @@ class Builder:
             text = self.resolver.resolve(place.section, text, entry.key, place.origin)
         if entry.key != row.name:
             text = _present(entry.key, text, self.view)
-        value = text if row.convert is str else row.convert(text)
-        if row.candidates and text not in row.candidates and value not in row.candidates:
-            raise ValueError(f"{text[:80]!r} is not one of {', '.join(row.candidates)}")
-        return value
+        return read_as(row, text)
 
     def check_values(self) -> None:
         """Report what cannot be read in sections that are no resources: env and subsets."""
@@ -186,6 +184,8 @@ class Builder:
     def _resource(self, rid: str, group: str) -> Resource:
         type_ = self.type_of(rid, group)
         rows = self.tables.of(group, type_ or "")
+        if rows.info is None and type_ is not None:
+            self.findings.append(self._no_type(rid, group, type_))
         own, sound = self.section(rid, rows)
         if group == "container":
             own["name"] = own.get("name") or self.view.name
@@ -210,6 +210,16 @@ class Builder:
             restart_delay=options["restart_delay"],
             container=options["container"],
             options=options,
+        )
+
+    def _no_type(self, rid: str, group: str, type_: str) -> Finding:
+        known = self.tables.names(group)
+        near = difflib.get_close_matches(type_[:64], known, 1, 0.7) if type_ else []
+        entry = self.view.table[rid].get("type")
+        return Finding(
+            "error", rid, entry.option if entry else "type", entry.line if entry else 0,
+            f"{group} has no type {type_[:80]}" if type_ else f"{rid} has no type",
+            f"did you mean {near[0]}?" if near else "one of " + ", ".join(known),
         )
 
     def _internal_sync(self) -> Resource:
@@ -266,6 +276,14 @@ class Builder:
         return found
 
 
+def read_as(row: Keyword, text: str) -> Any:
+    """The value of a keyword's text; ValueError with a sentence when it has none."""
+    value = text if row.convert is str else row.convert(text)
+    if row.candidates and text not in row.candidates and value not in row.candidates:
+        raise ValueError(f"{text[:80]!r} is not one of {', '.join(row.candidates)}")
+    return value
+
+
 def holds_an_agent(container: Resource) -> bool:
     """A Windows guest holds none: an agentless container."""
     return container.options.get("guestos") != "windows"
@@ -306,10 +324,10 @@ def _present(key: str, text: str, view: View) -> str:
     return text
 
 
-def _hint(row: Keyword) -> str:
-    return (
-        f"for example {row.name} = {row.example}" if row.example else ("" if row.help == UNUSED else row.help)
-    )
+def _hint(row: Keyword, error: ValueError) -> str:
+    if isinstance(error, ReferenceTrouble):
+        return ""
+    return f"for example {row.name} = {row.example}" if row.example else row.help
 
 
 def _troubles(view: View) -> Iterator[Finding]:

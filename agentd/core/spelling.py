@@ -32,6 +32,13 @@ _BINARY_UNIT = re.compile(r"\d\s*[kmgtpe]i", re.IGNORECASE)
 _SUGGESTIONS = 100
 
 
+_PRESENT = {
+    "autostart_node": "write orchestrate@NODE = start",
+    "always_on": "write standby = true, with the scope that is meant",
+    "cluster_type": "write topology = failover or flex",
+}
+
+
 class Spelling:
     """Findings about the entries of one document. `nodes`: every node that the lists name."""
 
@@ -130,7 +137,12 @@ class Spelling:
             yield from self._unknown(entry, rows)
             return
         if row.name != entry.key:
-            yield self._said("note", entry, f"{entry.key} is now called {row.name}", f"write {row.name}")
+            yield self._said(
+                "note",
+                entry,
+                f"{entry.key} is now called {row.name}",
+                _PRESENT.get(entry.key, f"write {row.name}"),
+            )
         elif row.help == UNUSED:
             yield self._said("note", entry, f"{entry.key} is of OpenSVC and is not used here")
         if entry.scope and not row.scopable:
