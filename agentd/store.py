@@ -135,11 +135,16 @@ class OperationRows:
         await self._database.run(work, durable=True)
 
     def post(self, saved: Saved, events: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Save the newest state of an operation and new events of it, with nobody waiting."""
+        """Save the newest state of an operation and events of it, with nobody waiting."""
         self._database.post(_saving(saved, events))
 
+    def post_events(self, operation: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Save events only; they are lost when the operation itself was never saved."""
+        rows = _event_rows(operation, events)
+        self._database.post(lambda connection: connection.executemany(_SAVE_EVENT, rows))
+
     async def save(self, saved: Saved, events: Sequence[Mapping[str, Any]] = ()) -> None:
-        """The same, and wait until it is saved."""
+        """Like `post`, and wait until it is saved."""
         await self._database.run(_saving(saved, events))
 
     async def get(self, operation: str) -> Saved | None:
@@ -181,6 +186,10 @@ class OperationRows:
             "SELECT body, operation FROM idempotency WHERE identity = ? AND key = ?",
             (identity, key)).fetchone())
         return KnownKey(*row) if row else None
+
+    def forget_key(self, identity: str, key: str) -> None:
+        self._database.post(lambda connection: connection.execute(
+            "DELETE FROM idempotency WHERE identity = ? AND key = ?", (identity, key)))
 
 
 class IntentRows:
@@ -307,20 +316,27 @@ class FlagRows:
             "DELETE FROM flags WHERE service = ? AND ? IN ('', key)", (service, key)), durable=durable)
 
 
+_SAVE_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?)"
+
+
 def _saving(saved: Saved, events: Sequence[Mapping[str, Any]]) -> Callable[[sqlite3.Connection], None]:
     """The work that saves an operation; the documents are rendered now, as they are now."""
     document = saved.document
     row = (document["id"], document["service"], document["state"], int(saved.mutating), _json(document))
-    rows = [(document["id"], event["id"], _json(event)) for event in events]
+    rows = _event_rows(document["id"], events)
 
     def work(connection: sqlite3.Connection) -> None:
         # A first save may have met a full disk, so each one can be the first.
         connection.execute(
             "INSERT INTO operations VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET state = excluded.state, document = excluded.document", row)
-        connection.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", rows)
+        connection.executemany(_SAVE_EVENT, rows)
 
     return work
+
+
+def _event_rows(operation: str, events: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, str]]:
+    return [(operation, event["id"], _json(event)) for event in events]
 
 
 def _saved(row: tuple[str, int]) -> Saved:

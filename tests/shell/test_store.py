@@ -354,7 +354,8 @@ async def test_a_read_only_disk_is_an_answer(tiny_disk: Path) -> None:
     store = await opened(tiny_disk)
     await store.claims.save([CLAIM])
     await store.close()
-    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    await asyncio.to_thread(
+        subprocess.run, ["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
     with pytest.raises(StorageTrouble, match="read-only"):
         await opened(tiny_disk)
     store = await Store.open(tiny_disk / "encap.db", now, stand_in=True)
