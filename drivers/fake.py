@@ -8,6 +8,7 @@ read again at each verb::
     hang probe        the verb is not answered for `hang_timeout` seconds, and then counts as silent
     delay 2           every start and stop takes 2 seconds
     garbage           the state cannot be read
+    missing           there is no tool to ask
 
 The keywords ``fail``, ``hang`` and ``delay`` give the same orders for good.
 """
@@ -64,6 +65,8 @@ class Machine:
             await self.host.sleep(float((orders.get("delay") or (self.options["delay"],))[-1]))
         if ordered("fail"):
             raise ActionFailed(f"fake {verbs[0]}: told to fail")
+        if "missing" in orders:
+            raise NotFound("tool missing: fake", code="tool-missing")
         if "probe" in verbs and "garbage" in orders:
             raise StateUnknown("fake probe: told to answer garbage")
         return not ordered("ignore")
