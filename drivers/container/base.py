@@ -116,7 +116,7 @@ class Container(Driver):
                 await self.shutdown_guest(float(self.options["stop_timeout"]))
             except (ActionFailed, Silent):
                 deadline = self.host.now()  # it cannot be asked, or did not do it: force
-        if await self._is_over_by(deadline):
+        if await self._is_over_by(deadline, in_vain=(ContainerState.CRASHED,)):
             return
         await self.kill_guest()
         if not await self._is_over_by(self.host.now() + KILL_SECONDS):
@@ -134,14 +134,19 @@ class Container(Driver):
             return state
         return ContainerState.STUCK
 
-    async def _is_over_by(self, deadline: float) -> bool:
-        """Whether the guest was seen to be down before `deadline`; looks at least once."""
+    async def _is_over_by(self, deadline: float, in_vain: tuple[ContainerState, ...] = ()) -> bool:
+        """Whether the guest was seen to be down before `deadline`; looks at least once.
+
+        A guest that is `in_vain` will not come down by itself, so that is no use waiting for.
+        """
         pause = 0.05
         while True:
             state, doubt = await self._look()
             if state in _OVER:
                 await self._clear_mark()
                 return True
+            if state in in_vain:
+                return False
             if self.host.now() >= deadline:
                 if doubt:
                     raise doubt
