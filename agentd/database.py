@@ -172,7 +172,8 @@ class Database:
                 connection = self._open()
             # A PRAGMA cannot be set inside a transaction; FULL also syncs what came before.
             connection.execute(f"PRAGMA synchronous = {'FULL' if any(j.durable for j in jobs) else 'NORMAL'}")
-            connection.execute("BEGIN IMMEDIATE")
+            # Deferred: reads still work where nothing can be written.
+            connection.execute("BEGIN")
             before = connection.total_changes
             for job in jobs:
                 job.result, job.error = job.work(connection), None

@@ -201,10 +201,11 @@ class Operation:
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end, at most `timeout` seconds; whether it has come."""
-        try:
-            await asyncio.wait_for(self._over.wait(), timeout)
-        except TimeoutError:
-            return False
+        if not self._over.is_set():
+            try:
+                await asyncio.wait_for(self._over.wait(), timeout)
+            except TimeoutError:
+                return self._over.is_set()
         return True
 
 
