@@ -91,13 +91,13 @@ COMMANDS: dict[str, Command] = {
     ),
     "enable": Command(
         "cli.acting:act",
-        "Take resources (or the service) back into account.",
+        "Take resources back into account.",
         f"names --rid --tags --subsets --node --dry-run {WAITING}",
         "svc enable deb1 --rid fs#1",
     ),
     "disable": Command(
         "cli.acting:act",
-        "Leave resources (or the service) out of every action and of the status.",
+        "Leave resources out of every action and of the status.",
         f"names --rid --tags --subsets --node --reason --dry-run {WAITING}",
         "svc disable deb1 --rid fs#1",
     ),
@@ -273,7 +273,7 @@ COMMANDS: dict[str, Command] = {
     "node join": Command(
         "cli.offline:node_join",
         "Join the cluster with a token.",
-        "token --own-node --listen",
+        "token --listen",
         "svc node join TOKEN",
     ),
     "node ls": Command("cli.members:ls", "List hypervisors and guests.", "", "svc node ls"),

@@ -13,7 +13,7 @@ from cli.acting import body_of
 from cli.arguments import split
 from cli.editing import told
 from cli.endpoint import root_of
-from cli.exits import DONE, OF_CODE, USAGE, Trouble, of_code
+from cli.exits import DONE, OF_CODE, UNREACHABLE, USAGE, Trouble, of_code
 from cli.reading import read_input
 from cli.render import safe
 from cli.terminal import Terminal
@@ -127,10 +127,9 @@ def evaluate(arguments: Any, terminal: Terminal) -> int:
 
 def plan_file(arguments: Any) -> dict[str, Any]:
     """The plan document of an action on a file: all down before a start, all up before a stop."""
-    from agentd.core.planner import offline_known, parse_tags, plan
-
     from agentd.core.build import build
     from agentd.core.plan import Request
+    from agentd.core.planner import offline_known, parse_tags, plan
 
     node = _node(arguments)
     document, name = _sound(arguments.name)
@@ -286,7 +285,24 @@ def second_hypervisor(first: Path, second: Path) -> None:
 
 
 def node_join(arguments: Any, terminal: Terminal) -> int:
-    raise NotImplementedError
+    """This node becomes the member that the token names."""
+    from agentd.joining import join
+    from agentd.settings import Paths
+
+    try:
+        with _errors_told():
+            joined = join(arguments.token, Paths(Path(root_of(arguments))), split(arguments.listen))
+    except Trouble as trouble:
+        if trouble.code == "silent":
+            trouble.exit_code = UNREACHABLE
+        raise
+    if joined.note:
+        terminal.note(joined.note)
+    return _done(
+        terminal,
+        f"{joined.node} is a {joined.role} of cluster {joined.cluster}; start agentd, or restart it",
+        {"cluster": joined.cluster, "node": joined.node, "role": joined.role, "ca_key": joined.ca_key},
+    )
 
 
 def _done(terminal: Terminal, text: str, document: dict[str, Any]) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from agentd import membership, pki
 from agentd.settings import Paths, load
+from agentd.tokens import Token
 from cli.main import main
 from cli.offline import second_hypervisor
 
@@ -177,3 +178,49 @@ def test_nobody_there(svc: Svc, root: Path, endpoint: tuple[socket.socket, str])
     listener.close()
     assert svc("daemon", "status", "--server", url, "--cert", str(root / "alice"))[0] == 5
     assert svc("daemon", "status", "--server", url, "--cert", str(root / "nope"))[0] == 2
+
+
+def test_plan(svc: Svc, file: Path) -> None:
+    code, out, _ = svc("plan", str(file), "start", "--node", "hv1", "--json")
+    plan = json.loads(out)
+    assert (code, plan["schema"], plan["service"], plan["node"]) == (0, "encap.plan/1", "deb1", "hv1")
+    assert [(s["where"], s["what"]) for s in plan["steps"]] == [
+        ("hv1", "fs#1"), ("hv1", "container#0"), ("vm1", "deb1"), ("vm1", "ip#1"),
+    ]  # fmt: skip
+    delegated = plan["steps"][2]["id"]
+    assert plan["steps"][3]["under"] == delegated
+    assert "hv1  stop  container#0" in svc("plan", str(file), "stop", "--node", "hv1")[1]
+
+
+def test_a_group_verb_needs_a_level(svc: Svc, file: Path) -> None:
+    code, out, err = svc("plan", str(file), "startfs", "--node", "hv1")
+    assert (code, out) == (2, "")
+    assert all(option in err for option in ("--master", "--slave", "--slaves"))
+    master = json.loads(svc("plan", str(file), "startfs", "--node", "hv1", "--master", "--json")[1])
+    assert [s["what"] for s in master["steps"]] == ["fs#1"]
+    assert svc("plan", str(file), "startip", "--node", "hv1", "--slave", "nope")[0] == 2
+    assert svc("plan", str(file), "migrate", "--node", "hv1")[0] == 2
+    assert svc("plan", str(file), "start")[0] == 2
+
+
+def test_explain(svc: Svc) -> None:
+    code, out, _ = svc("explain", "fs.mnt")
+    assert code == 0
+    assert "mnt" in out
+    assert json.loads(svc("explain", "DEFAULT.nodes", "--json")[1])["topic"] == "DEFAULT.nodes"
+    assert svc("explain", "fs.nope")[0] == 7
+
+
+def test_join_refuses_what_is_no_token(svc: Svc, root: Path) -> None:
+    assert svc("node", "join", "abc")[0] == 2
+    assert not (root / "var").exists()
+
+
+@pytest.mark.socket
+def test_join_where_nobody_answers(svc: Svc, root: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    token = Token("prod", "hypervisor", "hv2", "hv1", (f"127.0.0.1:{port}",), "sha256:" + "0" * 64, "s" * 43)
+    code, out, err = svc("node", "join", str(token))
+    assert (code, out) == (5, "")
+    assert "hv1 does not answer" in err
