@@ -35,11 +35,11 @@ GO_ON = "go on"
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A step acted and succeeded. `undo`: what takes it back better than the plan's own undo
-    (an agent that started only some of its resources names those)."""
+    """A step acted and succeeded. `started`: the rids that another agent started for it, when
+    it told, so that the undo names those and no other; () for none, and there is no undo."""
 
     text: str = ""
-    undo: Step | None = None
+    started: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,10 @@ class _Run:
             del self.acted[step.id]
             self._tell(step, Kind.SKIPPED, ending.why)
         else:
-            if ending.undo is not None:
-                self.acted[step.id] = replace(ending.undo, id=step.id)
+            if ending.started is not None:
+                self.acted[step.id] = undo_of(step, ending.started)
+            if ending.started == ():
+                del self.acted[step.id]
             self._tell(step, Kind.DONE, ending.text)
 
     async def _attempt(self, step: Step) -> Done | SkippedStep | EncapError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentd.core.errors import ActionFailed, Silent
 from agentd.core.events import Happening, Kind
-from agentd.core.plan import Plan, Step
+from agentd.core.plan import Plan, Request, Step
 from agentd.executor import Done, Ending, Outcome, SkippedStep, TakenBack, UnknownStep, execute
 
 
@@ -139,15 +139,26 @@ def test_nothing_to_undo_is_neither_undone_nor_not(virtual) -> None:
     virtual(scenario())
 
 
-def test_a_better_undo_replaces_the_plans_own(virtual) -> None:
+def test_the_undo_of_a_delegated_step_names_what_was_really_started(virtual) -> None:
+    undone: list[tuple[str, ...]] = []
+
+    async def perform(step: Step, emit: Callable[[Happening], None]) -> Ending:
+        if step.id == 3:
+            raise ActionFailed("no")
+        if step.action == "stop":
+            assert step.request is not None
+            undone.append(step.request.rids)
+        return Done(started=("app#1",) if step.id == 1 else ())
+
     async def scenario() -> None:
-        narrow = replace(step(99), action="stop-some", undo="")
-        world = World({(1, "start"): Done(undo=narrow), (2, "start"): ActionFailed("no")})
-        await world.run(plan(step(1), step(2, 1)))
-        assert world.began("stop-some") == [1]
-        assert world.began("stop") == [2]
+        asked = Request("start", local=True)
+        outcome = await execute(
+            plan(step(1, request=asked, touches=("app#1", "app#2")), step(2, 1, request=asked),
+                 step(3, 2, undo="")), perform, lambda _: None, asyncio.Event())
+        assert (outcome.result, outcome.undone) == ("failed", True)
 
     virtual(scenario())
+    assert undone == [("app#1",)]
 
 
 @pytest.mark.parametrize("forgiving", [{"optional": True}, {"on_failure": "go on"}])
