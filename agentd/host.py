@@ -13,26 +13,20 @@ import pwd
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any
 
 from agentd import files
 from agentd.child import Child, exited
 from agentd.core.errors import ActionFailed, NotFound, Silent
+from agentd.host_files import HostFiles
 from drivers.base import CommandFailed, Result
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-FILE_DEADLINE = 10.0
-"""Seconds that a file operation may take."""
 
-T = TypeVar("T")
-
-
-class LocalHost:
+class LocalHost(HostFiles):
     """The machine that the daemon runs on.
 
     `root` is the daemon's own: commands find it as ``ENCAP_ROOT``. At most `limit` probes
@@ -41,17 +35,10 @@ class LocalHost:
     """
 
     def __init__(self, root: Path, limit: int = 16) -> None:
+        super().__init__(root)
         self._environment = {"PATH": SEARCH_PATH, "LC_ALL": "C", "LANG": "C", "ENCAP_ROOT": str(root)}
         self._probes, self._changes = asyncio.Semaphore(limit), asyncio.Semaphore(limit)
-        self._workers = ThreadPoolExecutor(8, thread_name_prefix="host-files")
         self._ending: set[asyncio.Task[None]] = set()
-        # Memory, or the disk that the daemon itself lives on: no need of a worker there.
-        self._near = (
-            "/proc/",
-            "/sys/",
-            f"{root}/run/encap/".replace("//", "/"),
-            f"{root}/var/lib/encap/".replace("//", "/"),
-        )
 
     async def probe(
         self,
@@ -129,23 +116,6 @@ class LocalHost:
             raise ActionFailed(f"not allowed to signal process {pid}") from error
         return True
 
-    async def read(self, path: str, limit: int = 1 << 20) -> str:
-        return await self._file(path, "read", partial(_read, path, limit))
-
-    async def write(self, path: str, text: str, mode: int = 0o600) -> None:
-        await self._file(
-            path, "write", partial(files.write_atomically, Path(path), text.encode(), mode), far=True
-        )
-
-    async def remove(self, path: str) -> None:
-        await self._file(path, "remove", partial(files.remove, Path(path)), far=True)
-
-    async def exists(self, path: str) -> bool:
-        return await self._file(path, "look at", partial(os.path.lexists, path))
-
-    async def make_directory(self, path: str, mode: int = 0o755) -> None:
-        await self._file(path, "make", partial(os.makedirs, path, mode, exist_ok=True))
-
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -155,7 +125,7 @@ class LocalHost:
     async def close(self) -> None:
         """Wait for commands that are being ended; a worker that hangs in a dead disk is left behind."""
         await asyncio.gather(*self._ending)
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self.close_files()
 
     async def _command(
         self,
@@ -227,27 +197,6 @@ class LocalHost:
             ) from error
         except (OSError, ValueError) as error:  # not executable, no memory, NUL in a word
             raise ActionFailed(f"cannot start {argv[0]}: {error}") from error
-
-    async def _file(self, path: str, verb: str, operation: Callable[[], T], far: bool = False) -> T:
-        try:
-            if not far and path.startswith(self._near):
-                return operation()
-            future = asyncio.get_running_loop().run_in_executor(self._workers, operation)
-            return await asyncio.wait_for(future, FILE_DEADLINE)
-        except TimeoutError:
-            raise Silent(f"cannot {verb} {path}: no answer within {FILE_DEADLINE:g} s") from None
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise NotFound(f"{path} does not exist") from error
-        except OSError as error:
-            raise files.storage_trouble(f"cannot {verb} {path}", error) from error
-
-
-def _read(path: str, limit: int) -> str:
-    # Not blocking: a FIFO in the place of a file must not hold anybody.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        reader: IO[bytes] = file
-        return (reader.read(limit) or b"").decode(errors="replace")
 
 
 def _identity(user: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -7,12 +7,18 @@ is not, within one boot; the boot is part of the record.
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from agentd.core.errors import NotFound
-from drivers.base import Host
+from drivers.base import Host, StateUnknown
+
+SWEEP_SECONDS = 5.0
+"""How long what a guest left running may take to end when asked, and then when forced."""
 
 _POLL = 0.1
+_LEFTOVERS = str(Path(__file__).with_name("leftovers.py"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,26 @@ async def end(host: Host, started: Started, seconds: float, *, group: bool = Tru
         else:
             return True
     return False
+
+
+async def marked(host: Host, root: str) -> tuple[int, ...]:
+    """The processes whose environment has ENCAP_ROOT = `root`: all that a guest of type process runs."""
+    answer = await host.probe(sys.executable, "-I", _LEFTOVERS, root)
+    if answer.code:
+        raise StateUnknown(f"cannot list the processes below {root}: {answer.err.strip()[-200:]}")
+    return tuple(int(word) for word in answer.out.split())
+
+
+async def sweep(host: Host, root: str) -> None:
+    """End the processes that are `marked`: asked first, then forced."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = host.now() + SWEEP_SECONDS
+        left = await marked(host, root)
+        for pid in left:
+            await host.kill(pid, number, group=False)
+        while left and host.now() < deadline:
+            await host.sleep(_POLL)
+            left = await marked(host, root)
 
 
 async def _stat(host: Host, pid: int) -> tuple[str, int] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
 from typing import ClassVar
 
 from agentd.core.converters import absolute_path
@@ -19,11 +18,6 @@ from agentd.core.names import is_node_name
 from drivers import processes
 from drivers.base import ContainerState, Result, StateUnknown
 from drivers.container.base import Container
-
-SWEEP_SECONDS = 5.0
-"""How long what a guest left running may take to end when asked."""
-
-_LEFTOVERS = str(Path(__file__).with_name("leftovers.py"))
 
 
 class Process(Container):
@@ -43,7 +37,11 @@ class Process(Container):
 
     @property
     def root(self) -> str:
-        return str(self.options["root"] or self.state_path("root"))
+        root = str(self.options["root"] or self.state_path("root")).rstrip("/")
+        if f"{self.setting.state}/".startswith(f"{root}/"):
+            # All that runs below a guest's root ends with the guest: this daemon must not be there.
+            raise InvalidRequest(f"{root or '/'} is where this agent works, so it cannot be a guest's root")
+        return root
 
     async def state(self) -> ContainerState:
         started = await processes.recall(self.host, self._record)
@@ -51,7 +49,7 @@ class Process(Container):
             letter = await processes.alive(self.host, started)
             if letter:
                 return ContainerState.PAUSED if letter in "Tt" else ContainerState.UP
-            if await self._leftovers():
+            if await processes.marked(self.host, self.root):
                 return ContainerState.CRASHED
         elif await self.host.exists(self._record):
             raise StateUnknown(f"{self._record} is not a record of a process")
@@ -79,7 +77,7 @@ class Process(Container):
         started = await processes.recall(self.host, self._record)
         if started and await processes.alive(self.host, started):
             await self.host.kill(started.pid, signal.SIGKILL)
-        await self._sweep()
+        await processes.sweep(self.host, self.root)
 
     async def stop(self) -> None:
         await super().stop()
@@ -132,24 +130,6 @@ class Process(Container):
         await self.host.make_directory(self.root, 0o700)
         if not await self.host.exists(path):
             await self.host.write(path, f'node = "{node}"\nlisten = ["127.0.0.1:0"]\n')
-
-    async def _leftovers(self) -> tuple[int, ...]:
-        """Processes that carry the guest's mark."""
-        answer = await self.host.probe(sys.executable, "-I", _LEFTOVERS, self.root)
-        if answer.code:
-            raise StateUnknown(f"cannot list the processes of {self.name}: {answer.err.strip()[-200:]}")
-        return tuple(int(word) for word in answer.out.split())
-
-    async def _sweep(self) -> None:
-        """End what the guest left running: asked first, then forced."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            deadline = self.host.now() + SWEEP_SECONDS
-            left = await self._leftovers()
-            for pid in left:
-                await self.host.kill(pid, number, group=False)
-            while left and self.host.now() < deadline:
-                await self.host.sleep(0.1)
-                left = await self._leftovers()
 
 
 def _is_loopback(line: str) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from agentd.core.errors import ActionFailed
 from agentd.core.status import Status
 from agentd.host import LocalHost
+from drivers import processes
 from drivers.app.simple import Simple
 from drivers.base import ContainerState, Setting
 from drivers.container.process import Process
@@ -59,7 +60,7 @@ async def until_it_listens(guest: Process) -> None:
 
 
 async def marked(guest: Process) -> int:
-    return len(await guest._leftovers())
+    return len(await processes.marked(guest.host, guest.root))
 
 
 async def test_the_life_of_a_guest(guest: Process) -> None:
