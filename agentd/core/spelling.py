@@ -29,6 +29,7 @@ from agentd.core.rows import (
 from agentd.core.scoping import LISTS, SCOPES, is_reservation, is_resource
 
 _BINARY_UNIT = re.compile(r"\d\s*[kmgtpe]i", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
 _SUGGESTIONS = 100
 
 
@@ -46,6 +47,10 @@ class Spelling:
         self.document, self.tables, self.nodes = document, tables, nodes
         self.heads = dict(reversed(document.heads))
         self.rows = self._rows_by_section()
+        used = {id(r): r for section, many in self.rows.items() if section != "DEFAULT" for r in many}
+        self._inheritable = {key for r in used.values() for key in r.inheritable}
+        self._elsewhere = {key for r in used.values() for key in r.known}
+        self._referred = {w for e in document.entries if "{" in e.value for w in _WORD.findall(e.value)}
         self._suggestions = _SUGGESTIONS
 
     def findings(self) -> Iterator[Finding]:
@@ -214,10 +219,9 @@ class Spelling:
 
     def _unknown_in_default(self, entry: Entry) -> Iterator[Finding]:
         key = entry.key
-        used = [rows for section, many in self.rows.items() if section != "DEFAULT" for rows in many]
-        if any(key in rows.inheritable for rows in used) or self._is_referred_to(key):
+        if key in self._inheritable or key in self._referred:
             return
-        if key in NEVER_INHERITED or key in RESOURCE_ROWS or any(key in rows.known for rows in used):
+        if key in NEVER_INHERITED or key in RESOURCE_ROWS or key in self._elsewhere:
             yield self._said(
                 "warning",
                 entry,
@@ -230,11 +234,6 @@ class Spelling:
             entry,
             f"{key} is not a known keyword here; it is ignored",
             self.near(key, DEFAULT_TABLE.known),
-        )
-
-    def _is_referred_to(self, key: str) -> bool:
-        return any(
-            f"{key}}}" in e.value or f"{key}[" in e.value for e in self.document.entries if "{" in e.value
         )
 
     def _look_alikes(self) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from agentd.core.names import is_node_name, is_service_name
 from agentd.core.rows import Tables, tables
 from agentd.core.scoping import NOBODY, SCOPES, View, is_resource, pick, ranks_of, scope
 from agentd.core.spelling import Spelling, by_scopes
-from agentd.core.viewpoints import LIST_LIMIT, Places, Seen, members, points
+from agentd.core.viewpoints import LIST_LIMIT, Places, Seen, members, most_points, points
 
 _OTHER_ORDER = ("nodes", "drpnodes", "encapnodes", "flex_primary", "drp_flex_primary")
 """The order of OpenSVC 2.1, behind the node's own name."""
@@ -75,6 +75,12 @@ class Validation:
             yield from self._differences(seen.view)
             yield from self._flex(seen)
         yield from self._missing()
+        if len(self.points) >= most_points(self.document):
+            yield self.places.warning(
+                "DEFAULT",
+                "nodes",
+                f"too large to be looked at from each of its nodes: {len(self.points)} were tried",
+            )
         yield from hosting(self.points, self.bare.encapnodes, self.spelling, self.places)
         yield from self._unread()
 
@@ -135,10 +141,12 @@ class Validation:
     def _alone(self) -> Iterator[Finding]:
         """Guests of a farmed service that would each believe to be the only one."""
         guests = self.bare.encapnodes
-        flex = any(s.view.level is Level.HOST and s.builder.head()["topology"] == "flex" for s in self.points)
-        if len(guests) < 2 or not flex:
+        hosts = [seen for seen in self.points if seen.view.level is Level.HOST]
+        if len(guests) < 2 or not any(seen.builder.head()["topology"] == "flex" for seen in hosts):
             return
-        alone = [guest for guest in guests if scope(self.document, self.name, guest).nodes == (guest,)]
+        # A guest that takes itself for the only node reads nothing like another: it has its own point.
+        views = {seen.view.node: seen.view for seen in self.points}
+        alone = [guest for guest in guests if guest in views and views[guest].nodes == (guest,)]
         if alone:
             yield self.places.error(
                 "DEFAULT",
@@ -189,7 +197,7 @@ class Validation:
                 f"container says which guest has an encap resource; {rid} is none",
                 "add tags = encap, or remove it",
             )
-        for key in self._requirements(rid):
+        for key in self.places.requirements.get(rid, ()):
             for target, _ in resource.options.get(key) or ():
                 if target != "impossible" and target not in sections:
                     yield self.places.warning(
@@ -199,10 +207,6 @@ class Validation:
                         self.spelling.near(target, sections),
                     )
 
-    def _requirements(self, rid: str) -> Iterator[str]:
-        """The ``*_requires`` keywords that a section has."""
-        return (key for section, key in self.places.lines if section == rid and key.endswith("_requires"))
-
     def _differences(self, view: View) -> Iterator[Finding]:
         """Where OpenSVC 2.1 would have taken another value."""
         many = by_scopes(self.document) if view.node else {}
@@ -210,7 +214,9 @@ class Validation:
         for (section, key), entries in many.items():
             ours = view.table[section].get(key)
             theirs = pick((e for e in entries if e.scope != key), others).get(key)
-            if ours and theirs and ours.scope in SCOPES and ours.value != theirs.value:
+            if not view.sees(section) or not ours or not theirs:
+                continue
+            if ours.scope in SCOPES and ours.value != theirs.value:
                 yield Finding(
                     "note",
                     section,
@@ -236,7 +242,13 @@ class Validation:
     def _unread(self) -> Iterator[Finding]:
         """What no point of view reads is still to be readable, and said to be unread."""
         views = [seen.view for seen in self.points]
-        read = {e.line for view in views for keywords in view.table.values() for e in keywords.values()}
+        read = {
+            entry.line
+            for view in views
+            for section, keywords in view.table.items()
+            if view.sees(section) or not is_resource(section)
+            for entry in keywords.values()
+        }
         for entry in self.document.entries:
             if entry.line not in read:
                 yield from self._unread_entry(entry)

@@ -25,11 +25,15 @@ class Seen:
 
 
 class Places:
-    """Findings with the line of what they speak of."""
+    """Findings with the line of what they speak of; `requirements`: section -> its ``*_requires``."""
 
     def __init__(self, document: Document) -> None:
         self.heads = dict(reversed(document.heads))
         self.lines = {(e.section, e.key): e.line for e in reversed(document.entries)}
+        self.requirements: dict[str, set[str]] = {}
+        for section, key in self.lines:
+            if key.endswith("_requires"):
+                self.requirements.setdefault(section, set()).add(key)
 
     def error(self, section: str, key: str, text: str, hint: str = "") -> Finding:
         return self._finding("error", section, key, text, hint)
@@ -52,6 +56,11 @@ def members(view: View) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*view.written_nodes, *view.nodes, *view.drpnodes, *view.encapnodes)))
 
 
+def most_points(document: Document) -> int:
+    """How many nodes a text is looked at from, so that the largest is judged within seconds."""
+    return max(4, min(LIST_LIMIT, 200_000 // (len(document.entries) + len(document.sections) + 1)))
+
+
 def points(document: Document, tables: Tables, bare: View) -> list[Seen]:
     """Every node that reads the text; of nodes that read the same, one."""
     asked: dict[object, str] = {}
@@ -59,9 +68,10 @@ def points(document: Document, tables: Tables, bare: View) -> list[Seen]:
     named = {e.scope.lower() for e in document.entries if e.scope}
     by_name = any("nodename}" in e.value for e in document.entries)
     found: list[Seen] = []
+    most = most_points(document)
     while pending:
         node = pending.pop(0)
-        if node in known or len(known) > 3 * LIST_LIMIT:
+        if node in known or len(known) > 3 * LIST_LIMIT or len(found) >= most:
             continue
         known.add(node)
         view = scope(document, bare.name, node)
