@@ -7,7 +7,6 @@ configuration. Which hypervisors a request goes to is `routing`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from agentd.core.errors import Refused
@@ -200,7 +199,10 @@ class _Phase:
             rids=() if self.selection.whole else self.selection.inside[guest.container],
             to=self.limit.inside.get(guest.container, ""), force=self.request.force, local=True,
         )
-        inside: Mapping[str, Status] = self.known.inside(guest)
+        inside = self.known.inside(guest)
+        if self.starts and guest.container in self.acting and not self.known.container_down(guest.container):
+            # The container may come up anew: what its guest said before is no promise.
+            inside = {}
         return _Part(request, plan(as_seen_inside(self.service, guest), request, Known(status=inside)))
 
     def _lay_out(self) -> tuple[int, ...]:

@@ -122,8 +122,8 @@ def _match(service: Service, request: Request, verb: Verb) -> Match:
         if not any(_named(r, name) for r in everything):
             raise NotFound(f"{shown(name)} is no resource of {service.name}", hint=_candidates(service))
     subsets = {_plain(name) for name in request.subsets}
-    for name in sorted(subsets - {r.subset for r in everything}):
-        present = sorted({r.subset for r in everything} - {""})
+    present = sorted({r.subset for r in everything if r.subset})
+    for name in sorted(subsets.difference(present)):
         raise NotFound(f"{shown(name)} is no subset of {service.name}",
                        hint="The subsets are " + (", ".join(present) or "none") + ".")
 
@@ -131,7 +131,7 @@ def _match(service: Service, request: Request, verb: Verb) -> Match:
         return (
             (not verb.group or resource.group == verb.group)
             and (not request.rids or any(_named(resource, name) for name in request.rids))
-            and (not request.tags or any(tags_of(resource).issuperset(tags) for tags in request.tags))
+            and (not request.tags or any(tags and tags_of(resource).issuperset(tags) for tags in request.tags))
             and (not request.subsets or resource.subset in subsets)
         )
 
