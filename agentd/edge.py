@@ -13,6 +13,9 @@ from typing import Any
 
 BODY_LIMIT = (1 << 20) + (64 << 10)
 """Bytes: a configuration of 1 MiB and what JSON adds to it."""
+DRAINED = 8
+"""A body up to so many times the limit is read and dropped before it is refused: a connection
+that is closed on unread data is reset, and its client would never see the answer."""
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,19 +46,23 @@ class Edge:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """The whole body; None when it is too long."""
-        announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        if int(announced) > self._limit:
+        headers = dict(scope["headers"])
+        announced = int(headers.get(b"content-length", b"0"))
+        if announced > DRAINED * self._limit or (announced > self._limit and b"expect" in headers):
             return None
-        parts = bytearray()
+        parts, size = bytearray(), 0
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 raise _ClientGone
-            parts += message.get("body", b"")
-            if len(parts) > self._limit:
+            body = message.get("body", b"")
+            size += len(body)
+            if size <= self._limit:
+                parts += body
+            if size > DRAINED * self._limit:
                 return None
             if not message.get("more_body"):
-                return bytes(parts)
+                return bytes(parts) if size <= self._limit else None
 
 
 class _ClientGone(Exception):

@@ -173,7 +173,7 @@ class Server:
 
         async def probe(scope: Any, _receive: Any, send: Any) -> None:
             if not seen.done():
-                seen.set_result(scope.get("state", {}).get("peer"))
+                seen.set_result(peer_state_of(scope))
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body"})
 
@@ -202,6 +202,11 @@ def http_config(app: Edge) -> Config:
     )
     config.load()
     return config
+
+
+def peer_state_of(scope: Any) -> Any:
+    """What a route finds as its peer."""
+    return scope.get("state", {}).get("peer")
 
 
 async def open_tls(address: Address, protocol: Callable[[], PeerProtocol],
