@@ -55,6 +55,9 @@ tags = encap
 type = simple
 start = {python} -I {script}
 tags = encap
+
+# Each level's own launchers, of which there are none.
+[app]
 """
 APPLICATION = """\
 import signal
@@ -130,7 +133,7 @@ def demo(arguments: Any, terminal: Terminal) -> int:
         tour_(tour)
         keep = arguments.keep
     except (Failed, Trouble) as failure:
-        terminal.note(f"\nsvc demo: {failure}")
+        terminal.note(f"svc demo: {failure}")
         _logs(tour, 200 if arguments.verbose else 15)
         return FAILED
     finally:

@@ -27,9 +27,10 @@ def create(arguments: Any, terminal: Terminal) -> int:
 def _config(daemon: Daemon, name: str) -> Answer:
     """The text of a service, with its ETag."""
     answer = daemon.request("GET", f"/v1/services/{quoted(name)}/config")
-    if answer.status == 404:
-        raise unknown_service(daemon, name)
-    return good(answer)
+    try:
+        return good(answer)
+    except Trouble as trouble:
+        raise unknown_service(daemon, name) if trouble.code == "not-found" else trouble from None
 
 
 def _put(daemon: Daemon, name: str, content: bytes, condition: dict[str, str], dry: bool) -> Answer:

@@ -87,10 +87,11 @@ def events(
             for item in daemon.events(_path(identity) + "/events", after, tick=tick):
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError
+                lost = None  # a tick, too, means that the daemon took us in
                 if item is None:
                     yield None
                     continue
-                after, lost = item[0], None
+                after = item[0]
                 event = _event(item[1])
                 yield event
                 if event["kind"] == "end":

@@ -86,7 +86,7 @@ def status_of(daemon: Daemon, name: str, *, cluster: bool = False, refresh: bool
             path + ("?refresh=true" if refresh else ""), 120 if refresh else 30
         )
     except Trouble as trouble:
-        if trouble.exit_code == NOT_FOUND:
+        if trouble.code == "not-found":
             raise unknown_service(daemon, name) from None
         raise
     return document
