@@ -131,7 +131,7 @@ def _match(service: Service, request: Request, verb: Verb) -> Match:
         return (
             (not verb.group or resource.group == verb.group)
             and (not request.rids or any(_named(resource, name) for name in request.rids))
-            and (not request.tags or any(tags and tags_of(resource).issuperset(tags) for tags in request.tags))
+            and (not request.tags or _tagged(resource, request.tags))
             and (not request.subsets or resource.subset in subsets)
         )
 
@@ -143,6 +143,11 @@ def everywhere(service: Service) -> Iterable[Resource]:
     yield from service.resources
     for guest in service.guests:
         yield from guest.resources
+
+
+def _tagged(resource: Resource, alternatives: Iterable[tuple[str, ...]]) -> bool:
+    """An alternative without a tag in it means nothing."""
+    return any(tags and tags_of(resource).issuperset(tags) for tags in alternatives)
 
 
 def tags_of(resource: Resource) -> frozenset[str]:
