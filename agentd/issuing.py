@@ -133,9 +133,13 @@ def public_key(csr: bytes) -> EllipticCurvePublicKey:
 
 
 def load_all(pem: bytes) -> list[x509.Certificate]:
+    """Every certificate of a bundle. Raises InvalidRequest for what holds none."""
     from cryptography import x509
 
-    return x509.load_pem_x509_certificates(pem)
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise InvalidRequest("this is no certificate in PEM form", code="bad-certificate") from error
 
 
 def check_signature(issued: bytes, authorities: bytes) -> None:

@@ -89,6 +89,10 @@ class Registry:
         write_atomically(path, held.text.encode(), 0o600)
         return self._keep(replace(held, revision=revision, stamp=_stamp(path) or (0, 0)))
 
+    def renumber(self, name: str, revision: int) -> None:
+        """The text of `name` got its number."""
+        self._held[name] = replace(self.get(name), revision=revision)
+
     def delete(self, name: str) -> None:
         remove(self.path(name))
         self._held.pop(name, None)

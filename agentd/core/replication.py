@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from agentd.core.config import Document, Entry
 from agentd.core.keywords import Types
-from agentd.core.model import GROUPS
+from agentd.core.model import GROUPS, Level
 from agentd.core.rows import DEFAULT_TABLE, rows_of_group, tables
 from agentd.core.scoping import LISTS, View, scope
 
@@ -33,7 +33,10 @@ _ALWAYS = frozenset(
 )
 """Keywords of DEFAULT that decide what the guest is for the service."""
 
-_REFERRED = re.compile(r"(?:([A-Za-z_]+(?:#[A-Za-z0-9_.\-]+)?)\.)?([A-Za-z_][A-Za-z0-9_\-]*|(?=\{))")
+_REFERRED = re.compile(
+    r"([A-Za-z_]+(?:#[A-Za-z0-9_.\-]+)?)\.([A-Za-z_][A-Za-z0-9_\-]*|(?=\{))|([A-Za-z_][A-Za-z0-9_\-]*)"
+)
+"""``section.key``, ``section.{...}`` or ``key``, in the text between braces only."""
 
 
 def content_hash(text: str) -> str:
@@ -62,7 +65,8 @@ class _Keep:
         self.entries: dict[str, list[Entry]] = defaultdict(list)
         for entry in document.entries:
             self.entries[entry.section].append(entry)
-        self.whole = {s for s in document.sections if s in seen.encap or s in ("app", "sync#i0")}
+        inside = seen.level is Level.ENCAP
+        self.whole = {s for s in document.sections if inside and (s in seen.encap or s in ("app", "sync#i0"))}
         self.whole |= self._subsets()
         self.kept: set[int] = set()
         self.heads = {"DEFAULT"}
@@ -135,8 +139,8 @@ class _Keep:
             self.heads.add(entry.section)
             if "{" not in entry.value:
                 continue
-            for section, key in _REFERRED.findall(entry.value):
-                place = section or "DEFAULT"
+            for section, inside, bare in _REFERRED.findall(_between_braces(entry.value)):
+                place, key = section or "DEFAULT", inside or bare
                 if place in by_place or place in self.document.sections:
                     self.heads.add(place)
                     # A key that is itself made by a reference can be any of the section's; the host
@@ -146,3 +150,16 @@ class _Keep:
                         for e in by_place.get(place, ())
                         if not key or e.key == key or (key == "hostname" and e.key == "name")
                     ]
+
+
+def _between_braces(text: str) -> str:
+    """`text` with all that stands outside of braces blanked: it refers to nothing."""
+    depth, kept = 0, []
+    for character in text:
+        if character == "}":
+            depth = max(0, depth - 1)
+        kept.append(character if depth else " ")
+        if character == "{":
+            depth += 1
+            kept[-1] = "{" if depth > 1 else " "
+    return "".join(kept)

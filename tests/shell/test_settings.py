@@ -26,7 +26,7 @@ def test_without_a_file_everything_is_default_and_only_loopback_is_served(tmp_pa
     assert settings.listen == (("127.0.0.1", 1216),)
     assert settings.join_listen == (("127.0.0.1", 1217),)
     assert settings.users == {}
-    assert dict((k, o) for k, _v, o in settings.explain())["node"] == "the host name"
+    assert {k: o for k, _v, o in settings.explain()}["node"] == "the host name"
 
 
 def test_values_and_their_origins(tmp_path: Path) -> None:

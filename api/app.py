@@ -1,0 +1,57 @@
+"""The application: every route has a rule, every error is a problem document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from agentd.core.errors import ActionFailed, EncapError, InvalidRequest
+from agentd.node import Node
+from api.auth import Access, check_routes
+from api.errors import problem, status_of
+from api.routes import config, operations, services
+from api.routes import node as node_routes
+
+PROBLEM = "application/problem+json"
+_WORDS = {404: ("no-such-route", "there is no such route"),
+          405: ("method-not-allowed", "the route has another method")}
+
+
+def create_app(node: Node, access: Access, version: str) -> FastAPI:
+    """The API of `node`. `access`: who may call what."""
+    app = FastAPI(title="Encap", version=version, openapi_url=None, docs_url=None, redoc_url=None,
+                  redirect_slashes=False)
+    app.state.node, app.state.access = node, access
+    for module in (node_routes, services, config, operations):
+        # Not include_router: it wraps the routes, and their rules could not be checked any more.
+        app.router.routes.extend(module.router.routes)
+    check_routes(app)
+    name = node.settings.node
+
+    async def told(_request: Request, error: EncapError) -> JSONResponse:
+        return JSONResponse(problem(error, name), status_of(error), media_type=PROBLEM)
+
+    async def misread(_request: Request, error: RequestValidationError) -> JSONResponse:
+        findings = [{"field": ".".join(map(str, e["loc"][1:])), "text": e["msg"]} for e in error.errors()]
+        wrong = InvalidRequest("the request cannot be understood", problems=findings)
+        return JSONResponse(problem(wrong, name), 400, media_type=PROBLEM)
+
+    async def unrouted(_request: Request, error: HTTPException) -> JSONResponse:
+        code, words = _WORDS.get(error.status_code, ("http-error", str(error.detail)))
+        document: dict[str, Any] = problem(EncapError(words, code=code), name) | {"status": error.status_code}
+        return JSONResponse(document, error.status_code, dict(error.headers or {}), media_type=PROBLEM)
+
+    async def broke(_request: Request, error: Exception) -> JSONResponse:
+        # The error itself is logged by the server; its text may hold what callers should not see.
+        document = problem(ActionFailed(f"internal error: {type(error).__name__}", code="internal"), name)
+        return JSONResponse(document, 500, media_type=PROBLEM)
+
+    app.exception_handler(Exception)(broke)
+    for kind, handler in ((EncapError, told), (RequestValidationError, misread), (HTTPException, unrouted)):
+        app.exception_handler(kind)(handler)
+    return app
+

@@ -1,0 +1,17 @@
+"""Query parameters: one that a route does not have is an error, so a misspelt one is never ignored."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from agentd.core.errors import InvalidRequest
+
+
+async def no_unknown_query(request: Request) -> None:
+    """A dependency of every router. Raises InvalidRequest."""
+    route = request.scope.get("route")
+    known = {each.alias for each in getattr(getattr(route, "dependant", None), "query_params", ())}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise InvalidRequest(f"unknown query parameter {unknown[0][:64]!r}",
+                             hint=f"this route knows {', '.join(sorted(known)) or 'none'}")

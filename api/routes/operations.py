@@ -1,0 +1,65 @@
+"""Operations: listed, looked at, followed, cancelled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.responses import StreamingResponse
+
+from agentd.core.errors import InvalidRequest
+from agentd.node import Node
+from agentd.operation import Operation
+from api.auth import Caller, GuardedRoute, allow
+from api.query import no_unknown_query
+from api.routes.node import the_node
+
+router = APIRouter(prefix="/v1/operations", route_class=GuardedRoute,
+                   dependencies=[Depends(no_unknown_query)])
+
+
+@router.get("")
+async def listed(
+    service: str = "", state: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    caller: Caller = allow("viewer"), node: Node = Depends(the_node),
+) -> dict[str, Any]:
+    found = await node.operations.list(service, state, limit)
+    return {"operations": [o for o in found if caller.sees(o["service"])]}
+
+
+@router.get("/{number}")
+async def one(number: str, caller: Caller = allow("viewer", "hypervisor", scoped=True),
+              node: Node = Depends(the_node)) -> dict[str, Any]:
+    return (await seen(node, number, caller)).document()
+
+
+@router.get("/{number}/events")
+async def events(
+    number: str, caller: Caller = allow("viewer", "hypervisor", scoped=True), node: Node = Depends(the_node),
+    last_event_id: Annotated[str, Header(max_length=20)] = "",
+) -> StreamingResponse:
+    if last_event_id and not last_event_id.isdecimal():
+        raise InvalidRequest("Last-Event-ID is the number of an event")
+    operation = await seen(node, number, caller)
+    return StreamingResponse(_stream(operation, int(last_event_id or 0)), media_type="text/event-stream")
+
+
+@router.post("/{number}/cancel")
+async def cancel(number: str, caller: Caller = allow("operator", "hypervisor", scoped=True),
+                 node: Node = Depends(the_node)) -> dict[str, Any]:
+    operation = await seen(node, number, caller)
+    operation.cancel(caller.who)
+    return operation.document()
+
+
+async def seen(node: Node, number: str, caller: Caller) -> Operation:
+    operation = await node.operations.get(number)
+    caller.require(operation.service)
+    return operation
+
+
+async def _stream(operation: Operation, after: int) -> AsyncIterator[str]:
+    async for event in operation.follow(after):
+        yield f"id: {event['id']}\ndata: {json.dumps(event)}\n\n"

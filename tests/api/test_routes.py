@@ -1,0 +1,98 @@
+"""Routes and roles, from the OpenAPI document: a route that is not in this table fails the build."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from agentd.identity import Identity, LocalUser, Peer
+from agentd.node import Node
+from agentd.settings import Settings, User
+from api.app import create_app
+from api.auth import Access
+
+LOOK, ACT, EDIT = ("viewer", "hypervisor"), ("operator", "hypervisor"), ("editor",)
+TABLE = {
+    ("get", "/v1/node"): LOOK,
+    ("get", "/v1/openapi.json"): LOOK,
+    ("get", "/v1/services"): LOOK,
+    ("get", "/v1/services/{name}"): ("viewer",),
+    ("get", "/v1/services/{name}/status"): LOOK,
+    ("post", "/v1/services/{name}/plan"): ("viewer",),
+    ("post", "/v1/services/{name}/actions"): ACT,
+    ("get", "/v1/services/{name}/config"): LOOK,
+    ("put", "/v1/services/{name}/config"): EDIT,
+    ("patch", "/v1/services/{name}/config"): EDIT,
+    ("post", "/v1/config/validate"): ("viewer",),
+    ("get", "/v1/operations"): ("viewer",),
+    ("get", "/v1/operations/{number}"): LOOK,
+    ("get", "/v1/operations/{number}/events"): LOOK,
+    ("post", "/v1/operations/{number}/cancel"): ACT,
+}
+ORDER = ("viewer", "operator", "editor", "admin")
+SETTINGS = Settings(root=cast(Any, "/"), node="hv1", users={role: User(role) for role in ORDER})
+
+
+def application(peer: Peer | None) -> FastAPI:
+    node = cast(Node, SimpleNamespace(settings=SETTINGS))
+    app = create_app(node, Access(lambda: SETTINGS, daemon_uid=1), "0")
+
+    @app.middleware("http")
+    async def known(request: Any, call_next: Any) -> Any:
+        request.state.peer = peer
+        return await call_next(request)
+
+    return app
+
+
+def answer(peer: Peer | None, method: str, path: str) -> httpx.Response:
+    async def call() -> httpx.Response:
+        transport = httpx.ASGITransport(application(peer), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="https://hv1") as client:
+            return await client.request(method, path.format(name="web", number="x"), json={"action": "start"}
+                                        if method == "post" else None)
+
+    return asyncio.run(call())
+
+
+def certificate(role: str) -> Identity:
+    return Identity("c", "user", role) if role in ORDER else Identity("c", role, "vm1")
+
+
+def test_the_document_has_the_routes_of_the_table_and_their_rules() -> None:
+    paths = application(None).openapi()["paths"]
+    found = {(method, path): tuple(operation["x-encap-roles"])
+             for path, methods in paths.items() for method, operation in methods.items()}
+    assert found == TABLE
+
+
+@pytest.mark.parametrize("role", [*ORDER, "hypervisor", "guest", "nobody"])
+@pytest.mark.parametrize(("method", "path"), TABLE)
+def test_who_may_call_what(method: str, path: str, role: str) -> None:
+    rule = TABLE[method, path]
+    least = next((ORDER.index(r) for r in rule if r in ORDER), len(ORDER))
+    allowed = role in rule or (role in ORDER and ORDER.index(role) >= least)
+    status = answer(None if role == "nobody" else certificate(role), method, path).status_code
+    assert (status != 403) is allowed
+
+
+def test_root_is_admin_and_another_user_is_nobody() -> None:
+    assert answer(LocalUser(0), "patch", "/v1/services/{name}/config").status_code != 403
+    assert answer(LocalUser(4242), "get", "/v1/node").status_code == 403
+
+
+def test_an_unknown_query_parameter_is_an_error() -> None:
+    found = answer(LocalUser(0), "get", "/v1/services?refesh=true")
+    assert found.status_code == 400
+    assert found.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("get", "/nope", 404), ("delete", "/v1/node", 405)])
+def test_errors_of_routing_are_problem_documents(method: str, path: str, status: int) -> None:
+    found = answer(LocalUser(0), method, path)
+    assert (found.status_code, found.json()["node"]) == (status, "hv1")

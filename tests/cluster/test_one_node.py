@@ -1,0 +1,115 @@
+"""One daemon as users meet it: a process, its socket and `svc`, with real resources."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from .conftest import Machine
+
+pytestmark = pytest.mark.socket
+
+WEB = "[DEFAULT]\nnodes = hv1\n[fs#1]\ntype = flag\n[app#1]\ntype = simple\nstart = /bin/sleep 1000\n"
+
+
+def status(machine: Machine, name: str = "web") -> dict[str, Any]:
+    found = machine.svc("status", name, "--refresh", "--json")
+    assert found.returncode == 0, found.stderr
+    document: dict[str, Any] = json.loads(found.stdout)
+    return document
+
+
+def created(machine: Machine, text: str = WEB) -> None:
+    answer = machine.svc("create", "web", "--config", machine.file("web.conf", text))
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_start_and_stop_change_the_status(machine: Machine) -> None:
+    created(machine)
+    assert status(machine)["avail"] == "down"
+    assert machine.svc("start", "web").returncode == 0
+    assert status(machine)["avail"] == "up"
+    assert machine.svc("stop", "web").returncode == 0
+    assert status(machine)["avail"] == "down"
+
+
+def test_a_start_of_what_is_up_starts_nothing(machine: Machine) -> None:
+    created(machine)
+    machine.svc("start", "web")
+    again = machine.svc("start", "web", "--json")
+    assert again.returncode == 0
+    plan = machine.svc("start", "web", "--dry-run", "--json")
+    assert json.loads(plan.stdout)["steps"] == []
+    assert {s["why"] for s in json.loads(plan.stdout)["skipped"]} >= {"already up"}
+
+
+def test_killed_daemon_leaves_the_service_and_finds_it_again(machine: Machine) -> None:
+    created(machine)
+    machine.svc("start", "web")
+    machine.svc("freeze", "web", "--reason", "test")
+    machine.end(signal.SIGKILL)
+    assert machine.svc("ls").returncode == 5
+    machine.start()
+    found = status(machine)
+    assert found["avail"] == "up"
+    assert found["frozen"]["reason"] == "test"
+
+
+def test_killed_in_mid_start_ends_in_a_named_result_and_nothing_starts_again(machine: Machine) -> None:
+    slow = WEB.replace("[app#1]", "[fs#2]\ntype = fake\ndelay = 30s\n[app#1]")
+    created(machine, slow)
+    begun = machine.svc("start", "web", "--detach", "--json")
+    number = json.loads(begun.stdout)["id"]
+    machine.end(signal.SIGKILL)
+    machine.start()
+    operation = json.loads(machine.svc("op", "wait", number, "--json").stdout)
+    assert operation["state"] == "ended"
+    assert operation["result"] == "failed"
+    assert "interrupted" in operation["problem"]["detail"]
+    found = {r["rid"]: r["status"] for r in status(machine)["resources"]}
+    assert (found["fs#1"], found["app#1"]) == ("up", "down")
+
+
+def test_a_failed_start_is_undone(machine: Machine) -> None:
+    created(machine, WEB.replace("/bin/sleep 1000", "/bin/false"))
+    assert machine.svc("start", "web").returncode == 1
+    assert {r["rid"]: r["status"] for r in status(machine)["resources"]}["fs#1"] == "down"
+
+
+def test_what_needs_another_agent_is_refused_and_nothing_is_started(machine: Machine) -> None:
+    created(machine, "[DEFAULT]\nnodes = hv1 hv2\n[fs#1]\ntype = flag\n[container#1]\ntype = fake\nname = c1\n")
+    refused = machine.svc("start", "web")
+    assert refused.returncode == 2
+    assert "hv2" in refused.stderr
+    assert {r["rid"]: r["status"] for r in status(machine)["resources"]}["fs#1"] == "down"
+
+
+def test_errors_have_their_exit_codes(machine: Machine) -> None:
+    assert machine.svc("start", "nope").returncode == 7
+    bad = machine.svc("create", "web", "--config", machine.file("bad.conf", "[fs#1]\nfoo:bar\n"))
+    assert bad.returncode in (1, 2)
+    assert "line 2" in bad.stderr or ":2" in bad.stderr
+    assert machine.svc("ls", "--json").stdout.count('"name"') == 0
+
+
+def test_a_text_changed_by_an_editor_is_taken_and_a_bad_one_is_not(machine: Machine) -> None:
+    created(machine)
+    path = machine.root / "etc/encap/services/web.conf"
+    path.write_text(WEB + "# a comment\n")
+
+
+    time.sleep(2.5)
+    assert status(machine)["revision"] == 2
+    path.write_text("[DEFAULT\n")
+    time.sleep(2.5)
+    found = status(machine)
+    assert found["revision"] == 2
+    assert any("not accepted" in line["text"] for line in found["log"])
+
+
+def test_stops_on_a_signal(machine: Machine) -> None:
+    assert machine.end() == 0
