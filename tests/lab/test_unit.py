@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .machines import Lab
+from .namespaces import until
 
 
 def test_the_unit_is_valid_and_starts_the_agent_at_boot(shared_lab: Lab) -> None:
@@ -14,3 +15,5 @@ def test_the_unit_is_valid_and_starts_the_agent_at_boot(shared_lab: Lab) -> None
     assert unit["UnitFileState"] == "enabled"
     assert unit["Type"] == "notify"
     assert unit["WatchdogUSec"] not in ("0", "infinity")
+    until(lambda: vm1.unit()["ActiveState"] == "active", "agentd is active", 30)
+    assert vm1.unit()["SubState"] == "running"
