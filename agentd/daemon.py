@@ -8,6 +8,7 @@ import logging
 import signal
 import uuid
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Daemon:
         await operations.load()
         node = Node(settings, own_version(), uuid.uuid4().hex, registry, inspector, operations, store, clock,
                     catalogue(), facts)
-        server = Server(create_app(node, Access(lambda: settings), own_version()), settings,
+        server = Server(create_app(node, Access(lambda: node.settings), own_version()), settings,
                         lambda peer: _refuses(settings, peer))
         daemon = cls(settings, node, server, store)
         await server.start()
@@ -88,7 +89,7 @@ class Daemon:
             tasks = [
                 group.create_task(self.node.resolve_interrupted()),
                 group.create_task(watchdog.run(lambda: not self._stop.is_set())),
-                group.create_task(periodic(self.settings.status_interval, 0.2, self._look, _report)),
+                group.create_task(periodic(1.0, 0.2, self._look, _report, sleep=self._pause)),
                 group.create_task(periodic(1.0, 0.0, self._each_second, _report, first=1.0)),
                 group.create_task(self._reloads(notify)),
             ]
@@ -96,6 +97,10 @@ class Daemon:
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
+
+    async def _pause(self, share: float) -> None:
+        """A share of the interval in force, which a reload may have changed."""
+        await asyncio.sleep(share * self.settings.status_interval)
 
     async def _look(self) -> None:
         await self.node.inspector.refresh_all()
@@ -123,7 +128,10 @@ class Daemon:
             try:
                 fresh = load(self.settings.root)
                 needed = self.settings.restart_needed(fresh)
-                await self.server.refresh(fresh)
+                # What only a start can change stays as it was, and is named.
+                self.settings = replace(fresh, **{key: getattr(self.settings, key) for key in needed})
+                self.node.settings = self.settings
+                await self.server.refresh(self.settings)
                 notify.ready("restart needed for " + ", ".join(needed) if needed else "reloaded")
             except EncapError as error:
                 log.error("the settings are not taken: %s", error.text)

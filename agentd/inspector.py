@@ -7,6 +7,7 @@ known status stays beside it. Reading a status costs no probe.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from agentd.settings import Settings
 from agentd.timers import Clock, stamp
 from drivers import Catalogue
 from drivers.base import Driver, Host, Setting
+
+log = logging.getLogger("encap.inspector")
 
 AT_ONCE = 8
 """Probes that run at the same time."""
@@ -80,9 +83,6 @@ class Inspector:
         """container rid -> its exact state."""
         return {rid: o.probe.state for rid, o in self._seen.get(name, {}).items() if o.probe.state}
 
-    def forget(self, name: str) -> None:
-        self._seen.pop(name, None)
-
     def _statuses(self, name: str) -> dict[str, tuple[Status, tuple[LogLine, ...]]]:
         return {rid: (o.probe.status, o.probe.log) for rid, o in self._seen.get(name, {}).items()}
 
@@ -99,6 +99,9 @@ class Inspector:
                 return await driver.probe()
         except EncapError as error:
             return _unknown(error.text)
+        except Exception as error:
+            log.exception("the driver of %s in %s is broken", resource.rid, held.name)
+            return _unknown(f"the driver is broken: {type(error).__name__}")
 
     def _observation(self, before: Observation | None, probe: Probe) -> Observation:
         now, last, since = self._clock.monotonic(), None, None

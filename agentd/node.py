@@ -6,11 +6,12 @@ part, a claim from other hypervisors) is refused before anything is done.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from agentd.core.config import parse
-from agentd.core.errors import EditConflict, InvalidRequest
+from agentd.core.errors import EditConflict, InvalidRequest, StorageTrouble
 from agentd.core.known import Known
 from agentd.core.plan import Plan, Request
 from agentd.core.planner import plan
@@ -24,6 +25,8 @@ from agentd.settings import Settings
 from agentd.store import Store
 from agentd.timers import Clock, stamp
 from drivers import Catalogue
+
+log = logging.getLogger("encap.node")
 
 CAPABILITIES = ("status", "config", "local-actions")
 
@@ -130,6 +133,13 @@ class Node:
         self.operations.run(operation, lambda running: performer.carry_out(chosen, request, running))
         return operation
 
+    def unheard(self) -> list[dict[str, Any]]:
+        """The other nodes of the services here: this version asks none of them, and says so."""
+        here = self.settings.node
+        others = {n for h in self.registry for n in (*h.service.nodes, *h.service.drpnodes) if n != here}
+        why = "not asked: this version asks no other node"
+        return [{"node": node, "since": None, "why": why} for node in sorted(others)]
+
     async def resolve_interrupted(self) -> None:
         """Name the result of what a killed daemon left behind, by probing. Nothing is started."""
         for operation in self.operations.interrupted():
@@ -138,8 +148,11 @@ class Node:
                 continue
             await self.inspector.refresh(operation.service)
             result, text = verdict(operation.document(), self.inspector.status(operation.service))
-            await self._store.intents.forget(operation.id)
             await self.operations.resolve(operation, result, text)
+            try:
+                await self._store.intents.forget(operation.id)
+            except StorageTrouble as error:
+                log.error("an intent of operation %s is not forgotten: %s", operation.id, error.text)
 
     def _known(self, name: str) -> Known:
         return Known(status=self.inspector.status(name), states=self.inspector.states(name),

@@ -88,7 +88,9 @@ class Peers:
         limit = timeout if timeout is not None else self.timeout
         try:
             async with asyncio.timeout(limit):
-                value, _headers = await self.client(node).request(method, path, timeout=limit, **more)
+                # httpx's own deadline comes first: it closes a connection that is stuck in its
+                # handshake, which the outer one, a cancellation, would leave open.
+                value, _headers = await self.client(node).request(method, path, timeout=0.8 * limit, **more)
         except TimeoutError as error:
             raise Silent(f"{node} did not answer within {limit:g} s", node=node) from error
         except EncapError as error:

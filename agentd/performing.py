@@ -5,14 +5,13 @@ A step probes, acts if needed and probes again: only the last probe says that it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentd.core.claims import instance_name
-from agentd.core.errors import ActionFailed, NotSupported
+from agentd.core.errors import ActionFailed, NotSupported, Silent, StorageTrouble
+from agentd.core.events import Happening, Kind
 from agentd.core.expectation import Ended, after
-from agentd.core.model import Level
 from agentd.core.plan import Plan, Request, Step
 from agentd.core.status import Status
 from agentd.executor import Done, Emit, Outcome, SkippedStep, UnknownStep, execute
@@ -23,6 +22,8 @@ from agentd.store import Store
 from agentd.timers import Clock, stamp
 
 Ending = Done | SkippedStep | UnknownStep
+
+_IS_UP, _IS_DOWN = (Status.UP, Status.STDBY_UP), (Status.DOWN, Status.STDBY_DOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,32 @@ class Performer:
                 return await self._freeze(step.action)
             return await self._change(step, operation)
 
-        outcome = await execute(plan, perform, operation.emit, operation.cancelling)
-        await self._ended(request, outcome, operation)
+        whole = not (request.selective or request.master or request.slave or request.slaves)
+        verify = self._verifier(request.action) if whole else None
+        outcome = await execute(plan, perform, operation.emit, operation.cancelling, verify)
+        try:
+            await self._ended(Ended(request.action, outcome.result, whole), operation)
+        except StorageTrouble as error:
+            # What was done is done: its result stays, and the trouble is told beside it.
+            operation.emit(Happening(Kind.LOG, f"not all of the end is saved: {error.text}"))
         return outcome
+
+    def _verifier(self, action: str) -> Callable[[], Awaitable[None]] | None:
+        """After a full start avail is up, after a full stop down; or there is nothing to say."""
+        goal = {"start": _IS_UP, "restart": _IS_UP, "stop": _IS_DOWN, "shutdown": _IS_DOWN}.get(action)
+        if goal is None:
+            return None
+
+        async def verify() -> None:
+            name = self._held.name
+            await self._inspector.refresh(name)
+            avail = Status(self._inspector.document(name)["avail"])
+            if avail is Status.UNDEF:
+                raise Silent(f"whether {name} is {goal[0]} after {action} cannot be told")
+            if avail not in (*goal, Status.NA):
+                raise ActionFailed(f"every step of {action} went well, and {name} is {avail}")
+
+        return verify
 
     async def _freeze(self, action: str) -> Done:
         name, caller = self._held.name, self._caller
@@ -72,7 +96,7 @@ class Performer:
         driver = self._inspector.driver(held, resource) if resource is not None else None
         if driver is None:
             raise NotSupported(f"no driver for {step.what}")
-        goal = (Status.UP, Status.STDBY_UP) if step.action == "start" else (Status.DOWN, Status.STDBY_DOWN)
+        goal = _IS_UP if step.action == "start" else _IS_DOWN
         if (await driver.probe()).status in goal:
             return SkippedStep(f"already {goal[0]}")
         if step.what.startswith("container#"):
@@ -86,13 +110,12 @@ class Performer:
             raise ActionFailed(f"{step.what} is {found} after {step.action}")
         return Done()
 
-    async def _ended(self, request: Request, outcome: Outcome, operation: Operation) -> None:
+    async def _ended(self, ended: Ended, operation: Operation) -> None:
         name = self._held.name
-        await self._store.intents.forget(operation.id)
         await self._inspector.refresh(name)
+        await self._store.intents.forget(operation.id)
         facts = self._facts.setdefault(name, {})
-        whole = not (request.selective or request.master or request.slave or request.slaves)
-        expected = after(bool(facts.get("expected")), Ended(request.action, outcome.result, whole))
+        expected = after(bool(facts.get("expected")), ended)
         if expected != bool(facts.get("expected")):
             facts["expected"] = expected
             await self._store.flags.set(name, "expected", expected)
@@ -107,11 +130,11 @@ def refuse_what_needs_others(held: Held, request: Request, chosen: Plan) -> None
     if any(step.where != service.node for step in chosen.own):
         raise NotSupported("this version does not chain into guests",
                            hint="--master acts on this level only")
-    starts = any(s.action == "start" and s.what.startswith("container#") for s in chosen.own)
     others = [n for n in (*service.nodes, *service.drpnodes) if n != service.node]
-    if starts and service.level is Level.HOST and instance_name(service) and others:
+    if service.topology == "failover" and others and any(s.action == "start" for s in chosen.own):
+        # Any resource, at either level: a file system mounted twice is as bad as two containers.
         raise NotSupported(f"this version cannot ask {', '.join(others)} if {service.name} runs there",
-                           hint="a container of a failover service is never started without asking")
+                           hint="nothing of a failover service is started without asking")
     if request.nodes and set(request.nodes) != {service.node}:
         raise NotSupported("this version acts on its own node only")
 
@@ -121,8 +144,10 @@ def verdict(document: Mapping[str, Any], status: Mapping[str, Status]) -> tuple[
     touched = [s["what"] for s in (document["plan"] or {}).get("steps", ()) if s["what"] in status]
     found = {rid: status[rid] for rid in touched}
     goal = Status.DOWN if document["action"].startswith(("stop", "shutdown")) else Status.UP
-    told = ", ".join(f"{rid} {state}" for rid, state in found.items()) or "it touched no resource"
+    told = ", ".join(f"{rid} {state}" for rid, state in found.items())
+    if not found:
+        return "unknown", "the daemon was interrupted, and no resource tells how far it came; repeat it"
     if Status.UNDEF in found.values():
         return "unknown", f"the daemon was interrupted; found {told}; a probe that answers will tell"
-    done = all(state in (goal, Status.NA) for state in found.values()) and bool(found)
+    done = all(state in (goal, Status.NA) for state in found.values())
     return ("succeeded" if done else "failed"), f"the daemon was interrupted; found {told}"

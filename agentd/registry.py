@@ -21,7 +21,7 @@ from agentd.core.model import Service
 from agentd.core.names import is_service_name
 from agentd.core.replication import content_hash
 from agentd.core.validation import validate
-from agentd.files import remove, write_atomically
+from agentd.files import write_atomically
 
 TEXT_LIMIT = 1 << 20
 """Bytes of a configuration text."""
@@ -93,20 +93,8 @@ class Registry:
         """The text of `name` got its number."""
         self._held[name] = replace(self.get(name), revision=revision)
 
-    def delete(self, name: str) -> None:
-        remove(self.path(name))
-        self._held.pop(name, None)
-        self._unreadable.pop(name, None)
-        self.troubles.pop(name, None)
-
     def path(self, name: str) -> Path:
         return self._directory / f"{name}.conf"
-
-    def rebuild(self) -> None:
-        """The node's own name changed: build every service again."""
-        for held in list(self._held.values()):
-            service, _ = build(held.document, held.name, self._node(), self._types)
-            self._held[held.name] = replace(held, service=service)
 
     def changed(self) -> tuple[list[str], list[str]]:
         """Names whose file differs from what is held, and names whose file is gone."""

@@ -25,7 +25,8 @@ LONGEST_WAIT = 3600.0
 @router.get("")
 async def listed(cluster: bool = False, caller: Caller = allow("viewer", "hypervisor"),
                  node: Node = Depends(the_node)) -> dict[str, Any]:
-    return {"services": [s for s in node.services() if caller.sees(s["name"])], "silent": []}
+    mine = [s for s in node.services() if caller.sees(s["name"])]
+    return {"services": mine, "silent": node.unheard() if cluster else []}
 
 
 @router.get("/{name}", dependencies=[allow("viewer")])

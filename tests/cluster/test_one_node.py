@@ -113,3 +113,46 @@ def test_a_text_changed_by_an_editor_is_taken_and_a_bad_one_is_not(machine: Mach
 
 def test_stops_on_a_signal(machine: Machine) -> None:
     assert machine.end() == 0
+
+
+STARTS = (["start", "web"], ["startfs", "web"], ["start", "web", "--rid", "fs#1"])
+
+
+@pytest.mark.parametrize("words", STARTS, ids=" ".join)
+@pytest.mark.parametrize("head", ["nodes = hv1 hv2", "nodes = hv1\ndrpnodes = dr1",
+                                  "nodes = hv9\nencapnodes = hv1 vm2\nnodes@encapnodes = hv1 vm2"])
+def test_nothing_of_a_failover_service_starts_where_another_node_may_have_it(
+    machine: Machine, head: str, words: list[str],
+) -> None:
+    tag = "tags = encap\n" if "encapnodes" in head else ""
+    box = "[container#0]\ntype = fake\nname = hv1\n[container#1]\ntype = fake\nname = vm2\n" if tag else ""
+    created(machine, f"[DEFAULT]\n{head}\n{box}[fs#1]\ntype = flag\n{tag}")
+    assert machine.svc(*words).returncode != 0
+    assert {r["rid"]: r["status"] for r in status(machine)["resources"]}["fs#1"] == "down"
+
+
+def test_a_start_whose_steps_went_well_and_that_left_it_down_has_failed(machine: Machine) -> None:
+    mark = machine.root / "mark"
+    created(machine, "[DEFAULT]\nnodes = hv1\n"
+            f"[app#1]\ntype = forking\nstart = /usr/bin/touch {mark}\nstop = /bin/rm -f {mark}\n"
+            f"check = /usr/bin/test -e {mark}\n[app#2]\ntype = forking\nstart = /bin/rm {mark}\n")
+    failed = machine.svc("start", "web")
+    assert failed.returncode == 1
+    assert "is down" in failed.stdout + failed.stderr
+
+
+def test_nodes_that_were_not_asked_are_named(machine: Machine) -> None:
+    created(machine, "[DEFAULT]\nnodes = hv1 hv2\ntopology = flex\n[fs#1]\ntype = flag\n")
+    listed = json.loads(machine.svc("ls", "--json").stdout)
+    assert [s["node"] for s in listed["silent"]] == ["hv2"]
+
+
+def test_a_reload_takes_what_it_says_and_names_what_it_does_not(machine: Machine) -> None:
+    settings = machine.root / "etc/encap/agentd.toml"
+    before = settings.read_text()
+    settings.write_text(before + 'nonsense = 1\n')
+    assert machine.process is not None
+    machine.process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert "not taken" in (machine.root / "log").read_text()
+    assert machine.svc("ls").returncode == 0
