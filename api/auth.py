@@ -27,11 +27,15 @@ RULES = (*USER_ROLES, "hypervisor")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A peer with the role that it has on this node. `who`: for the audit and for people."""
+    """A peer with the role that it has on this node. `who`: for the audit and for people.
+
+    `node`: the name in its certificate, where the caller is another hypervisor.
+    """
 
     role: str
     who: str
     services: tuple[str, ...] = ("*",)
+    node: str = ""
 
     @property
     def scoped(self) -> bool:
@@ -68,7 +72,7 @@ class Access:
         if not isinstance(peer, Identity):
             raise Forbidden("the caller is not known", code="no-identity")
         if peer.role == "hypervisor":
-            return Caller("hypervisor", f"{peer.name} (hypervisor)")
+            return Caller("hypervisor", f"{peer.name} (hypervisor)", node=peer.name)
         user = self._settings().users.get(peer.name) if peer.role == "user" else None
         if user is None:
             raise Forbidden(f"{peer.role} {peer.name} has no role on this node",
