@@ -57,7 +57,7 @@ class Delegate:
     async def carry_out(self, request: Request, who: str, more: Mapping[str, Any]) -> Ending:
         """`more`: further fields of the request's body. Raises what the other agent told, Silent
         when it is not heard, TakenBack when it failed and undid its part."""
-        body = {**request_body(request), **more,
+        body = {**request_body(request), **more, "local": True,
                 "origin": {"who": who, "node": self._operation.node, "operation": self._operation.id}}
         followed = _Followed(await self._begin(body))
         cancelling = asyncio.create_task(self._pass_on_cancel(followed.number))
@@ -166,13 +166,13 @@ class Delegate:
 
 def request_body(request: Request) -> dict[str, Any]:
     """The body of an action that stands for `request`; only what differs from the defaults."""
-    body: dict[str, Any] = {"action": request.action, "local": True}
+    body: dict[str, Any] = {"action": request.action}
     for name in ("nodes", "rids", "subsets", "slave"):
         if getattr(request, name):
             body[name] = list(getattr(request, name))
     if request.tags:
         body["tags"] = ",".join("+".join(each) for each in request.tags)
-    for name in ("to", "master", "slaves", "force"):
+    for name in ("to", "master", "slaves", "force", "local"):
         if getattr(request, name):
             body[name] = getattr(request, name)
     return body
