@@ -163,6 +163,7 @@ class Daemon:
 
     async def _look(self) -> None:
         await self._parts.inspector.refresh_all()
+        await self._parts.knowledge.look(self._parts.registry)
         documents = [self.node.status(name) for name in self.node.names()]
         await asyncio.to_thread(_save_snapshot, self._force.settings, documents)
 
@@ -243,7 +244,7 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
     monitor = Monitor(registry, operations, actions, means, boot_id())
     inspector.sights = Sights(
         guests.reports, replicator.in_step, monitor.budgets,
-        lambda held: (*monitor.notes(held), *replicator.notes(held)))
+        lambda held: (*monitor.notes(held), *replicator.notes(held)), knowledge.chosen)
     parts = Parts(registry, store, bus, clock, inspector, operations, peers, subscriptions, guests, knowledge,
                   replicator, members, claims, configurations, actions)
     return Machinery(parts, monitor, Resolving(registry, operations, means), joining)
