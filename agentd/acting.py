@@ -57,6 +57,8 @@ class Actions:
             body=caller.body, request=request_body(request))
         if not operation.take():
             return operation  # the same key came twice at once: the first one goes on with it
+        if not caller.by_itself:
+            self._means.begun(name)
         if request.local:
             self._operations.run(operation, lambda running: self._all_of(held, request, caller, running))
             return operation

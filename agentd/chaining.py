@@ -46,7 +46,8 @@ CLAIM_PATIENCE, CLAIM_PAUSE = 30.0, 1.0
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, for the audit, and what they said: `reason` and `until` of a freeze, and the
-    nodes that they vouch for to be down. `origin`: the node and operation of another agent."""
+    nodes that they vouch for to be down. `origin`: the node and operation of another agent.
+    `by_itself`: nobody asked, this daemon does what is due."""
 
     who: str = ""
     key: str = ""
@@ -55,6 +56,7 @@ class Caller:
     until: str | None = None
     assume_down: tuple[str, ...] = ()
     origin: tuple[str, str] = ("", "")
+    by_itself: bool = False
 
 
 class Texts(Protocol):
@@ -75,7 +77,7 @@ class Claiming(Protocol):
 @dataclass(frozen=True, slots=True)
 class Means:
     """What carrying out an action needs of the node. `facts`: service -> key -> value;
-    `cleared(service)`: failed attempts are forgotten."""
+    `cleared(service)`: failed attempts are forgotten; `begun(service)`: somebody acts on it."""
 
     settings: Callable[[], Settings]
     inspector: Inspector
@@ -90,6 +92,7 @@ class Means:
     claims: Claiming
     texts: Texts
     cleared: Callable[[str], None]
+    begun: Callable[[str], None]
 
 
 class Chain:

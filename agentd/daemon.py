@@ -232,14 +232,16 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
         lambda node: subscriptions.agent(node) == "answering", clock, inspector.refresh)
     guests = Guests(registry, inspector, subscriptions)
     enrolling = Enrolling(paths, members)
-    readiness = Readiness(guests, peers, subscriptions, enrolling, replicator.into_guest, clock)
+    readiness = Readiness(guests, peers, subscriptions, enrolling, replicator.into_guest,
+                          lambda service, node, boot: monitor.met(service, node, boot), clock)
     knowledge = Knowledge(inspector, peers, facts)
     claims = Claims(lambda: force.settings.node, store.claims, store.audit, peers,
                     Looking(registry, inspector, knowledge, peers, subscriptions),
                     lambda number: state_of(operations, number))
     configurations = Configurations(registry, store, inspector, replicator, bus, types)
     means = Means(force, inspector, store, clock, facts, knowledge, guests, readiness, subscriptions,
-                  peers, claims, configurations, lambda service: monitor.cleared(service))
+                  peers, claims, configurations, lambda service: monitor.cleared(service),
+                  lambda service: monitor.begun(service))
     actions = Actions(registry, operations, means)
     monitor = Monitor(registry, operations, actions, means, boot_id())
     inspector.sights = Sights(
