@@ -155,7 +155,7 @@ class Performer:
         if (await driver.probe()).status in goal:
             return SkippedStep(f"already {goal[0]}")
         if step.what.startswith("container#"):
-            await self._means.store.intents.declare(self._operation.id, held.name, step.what, step.action)
+            await self._declare(step, emit)
         await (driver.start() if step.action == "start" else driver.stop())
         await inspector.refresh(held.name, [step.what])
         self._means.guests.look()
@@ -167,6 +167,17 @@ class Performer:
         if step.action == "start":
             await self._reach(step, emit)
         return Done()
+
+    async def _declare(self, step: Step, emit: Emit) -> None:
+        """What is about to be done to a container, on disk before it is done. Without that none is
+        started; a stop makes nothing twice, so it goes on."""
+        try:
+            await self._means.store.intents.declare(self._operation.id, self._held.name, step.what,
+                                                    step.action)
+        except StorageTrouble as error:
+            if step.action == "start":
+                raise
+            emit(Happening(Kind.LOG, f"{error.text}; going on"))
 
     async def _reach(self, step: Step, emit: Emit) -> None:
         """A guest of which the plan asks nothing (another one is chosen) is brought in step all the
