@@ -60,6 +60,11 @@ class Site:
     def order(self, *orders: str) -> None:
         (self.fake / "orders").write_text("".join(f"{each}\n" for each in orders))
 
+    def power_cut(self) -> None:
+        """What a machine loses with its power, and a guest that is a folder keeps."""
+        for each in (self.fake / "state", *self.hv1.guest_root().rglob("fs.1.flag")):
+            each.unlink(missing_ok=True)
+
     def rows(self) -> dict[str, str]:
         found = rows(self.hv1.status("web", "--refresh"))
         del found["sync#i0"]
@@ -78,6 +83,7 @@ def site(shared: Site) -> Iterator[Site]:
     yield shared
     shared.order()
     shared.hv1.ok("stop", "web")
+    shared.power_cut()
 
 
 def start(machine: Machine) -> Result:
@@ -152,7 +158,7 @@ def test_a_cancel_in_the_middle_of_a_chained_start_undoes_both_levels(site: Site
     running = site.hv1.begin("start", "web", "--node", "hv1")
     site.hv1.until_phase("resources")
     number = site.hv1.get("/v1/services/web/status")["operation"]["id"]
-    until(lambda: inside(site.hv1, "fs#2", "started", number), "the slow resource is being started")
+    until(lambda: inside(site.hv1, "fs#2", "started", number), "the slow resource is being started", 10)
     site.order()
     site.hv1.ok("op", "cancel", number)
     told, _errors = running.communicate(timeout=60)
