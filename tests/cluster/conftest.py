@@ -23,6 +23,7 @@ Result = subprocess.CompletedProcess[str]
 SETTINGS = """\
 node = "{node}"
 listen = ["127.0.0.1:{port}"]
+join_listen = ["127.0.0.1:0"]
 status_interval = 1
 sync_interval = 2
 guest_silence = 3
@@ -149,15 +150,17 @@ class Machine:
 
 
 @contextmanager
-def machines(*nodes: str, started: bool = True) -> Iterator[list[Machine]]:
-    """Daemons of one cluster (for one node: of none), each ended and gone at the end."""
+def machines(*nodes: str, started: bool = True, joined: int | None = None) -> Iterator[list[Machine]]:
+    """Daemons of one cluster (for one node: of none), each ended and gone at the end. `joined`:
+    only so many of them are members, and run; a test lets the others join."""
     with tempfile.TemporaryDirectory(prefix="enc", ignore_cleanup_errors=True) as folder:
         found = [Machine(Path(folder) / node, node, port)
                  for node, port in zip(nodes, free_ports(len(nodes)), strict=True)]
-        if len(found) > 1:
-            _join(found)
+        members = found[:joined]
+        if len(members) > 1:
+            _join(members)
         try:
-            for each in found if started else ():
+            for each in members if started else ():
                 each.start()
             yield found
         finally:
