@@ -267,7 +267,8 @@ def _make_directories(settings: Settings) -> None:
 
 def _save_snapshot(settings: Settings, documents: list[dict[str, Any] | None]) -> None:
     text = json.dumps({"schema": "encap.snapshot/1", "services": documents})
-    write_atomically(settings.paths.status_snapshot, text.encode(), 0o640)
+    # It lies below run, which ends with the machine.
+    write_atomically(settings.paths.status_snapshot, text.encode(), 0o640, synced=False)
 
 
 def _report(error: BaseException) -> None:

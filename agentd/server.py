@@ -85,9 +85,10 @@ class Server:
         """
         self._settings = settings or self._settings
         paths = self._settings.paths
-        if not paths.enrolled:
-            return False
-        stamp = tuple(p.stat().st_mtime_ns for p in (paths.certificate, paths.key, paths.ca_certificate))
+        try:
+            stamp = tuple(p.stat().st_mtime_ns for p in (paths.certificate, paths.key, paths.ca_certificate))
+        except FileNotFoundError:
+            return False  # not enrolled yet
         if self._context is None:
             await self._check_identity()
             self._context = pki.server_context(paths)

@@ -7,12 +7,17 @@ the help texts come from the same rows.
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+import os
+import sys
 
 from cli.commands import COMMANDS, Command
 from cli.exits import USAGE, Trouble
 
-Row = tuple[tuple[str, ...], dict[str, Any]]
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    Row = tuple[tuple[str, ...], dict[str, Any]]
 
 
 def _flag(*names: str, help: str) -> Row:
@@ -152,6 +157,23 @@ ROWS: dict[str, Row] = {
 }
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Finds the width as argparse does, but without shutil: one is made for each option of a parser."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80 if sys.__stdout__ else 80
+    except (OSError, ValueError):
+        return 80
+
+
 class Parser(argparse.ArgumentParser):
     """argparse whose complaint is a Trouble, so that it looks like every other one."""
 
@@ -166,7 +188,7 @@ def parser(name: str, program: str = "svc") -> Parser:
         prog=f"{program} {name}",
         description=description(command),
         epilog=epilog(command),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     for argument in command.arguments.split():

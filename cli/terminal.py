@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, TextIO
 
 from cli.exits import Trouble
 from cli.render import safe
+
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 
 class Terminal:
