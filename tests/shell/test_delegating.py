@@ -1,0 +1,333 @@
+"""Steps that another agent carries out: lost answers, busy agents, silence, cancels, lies. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from agentd.core.errors import ActionFailed, Busy, EncapError, NotFound, Refused, Silent
+from agentd.core.plan import Request, Step
+from agentd.delegating import Delegate
+from agentd.executor import Done, Ending, SkippedStep, TakenBack, UnknownStep
+from agentd.operation import Operation
+from api.client import ServerEvent
+
+OURS = "01KAAAAAAAAAAAAAAAAAAAAAAA"
+THEIRS = "01KBBBBBBBBBBBBBBBBBBBBBBB"
+START = Step(3, "vm1", "start", "web", undo="stop", request=Request("start", local=True), touches=("fs#1", "app#1"))
+
+
+class LoopClock:
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> datetime:
+        return datetime(2026, 11, 23, tzinfo=UTC)
+
+
+class Memory:
+    """Keeps what an operation gives away to be saved."""
+
+    def __init__(self) -> None:
+        self.told: list[Mapping[str, Any]] = []
+
+    def changed(self, operation: Operation) -> None: ...
+
+    def happened(self, operation: Operation, event: Mapping[str, Any]) -> None:
+        self.told.append(event)
+
+    async def recall(self, operation: Operation, after: int) -> list[dict[str, Any]]:
+        return []
+
+
+class Other:
+    """Another agent, as peers reach it. `story`: what it tells of its operation, and when after
+    it accepted it; `away`: from when until when nothing of it is heard; `refusals`: the errors
+    that it answers a request with, one after the other."""
+
+    def __init__(self, *story: tuple[float, dict[str, Any]], result: str = "succeeded", **problem: Any) -> None:
+        self.story = [(at, {"id": number, **event}) for number, (at, event) in enumerate(story, 1)]
+        self.result, self.problem = result, problem
+        self.away: list[tuple[float, float]] = []
+        self.refusals: list[EncapError] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.lost_answers = 0
+        self.begun: float | None = None
+        self.cancelled: list[float] = []
+        self.stubborn = True
+        """A cancel changes nothing."""
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    @property
+    def over(self) -> bool:
+        if self.cancelled and not self.stubborn:
+            return True
+        return self.begun is not None and self.now >= self.begun + max((at for at, _ in self.story), default=0)
+
+    def _check(self) -> None:
+        if any(since <= self.now < until for since, until in self.away):
+            raise Silent("vm1 does not answer")
+
+    async def ask(self, node: str, method: str, path: str, *, timeout: float = 3.0, **more: Any) -> Any:
+        assert node == "vm1"
+        self._check()
+        if path == "/v1/services/web/actions":
+            return self._accept(more["body"], more["headers"]["idempotency-key"])
+        if path == f"/v1/operations/{THEIRS}/cancel":
+            self.cancelled.append(self.now)
+            return {}
+        if self.begun is None or path != f"/v1/operations/{THEIRS}":
+            raise NotFound("no such operation")
+        return self.document()
+
+    def _accept(self, body: dict[str, Any], key: str) -> dict[str, Any]:
+        self.requests.append((key, body))
+        if self.refusals:
+            raise self.refusals.pop(0)
+        if self.begun is None:
+            self.begun = self.now
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise Silent("the answer was lost")
+        return {"id": THEIRS}
+
+    def document(self) -> dict[str, Any]:
+        if not self.over:
+            return {"id": THEIRS, "state": "running"}
+        result = "cancelled" if self.cancelled and not self.stubborn else self.result
+        return {"id": THEIRS, "state": "ended", "result": result, "undone": self.problem.get("undone"),
+                "problem": None if result == "succeeded" else {"code": "action-failed", **self.problem}}
+
+    @asynccontextmanager
+    async def events(self, node: str, path: str, *, last_id: str = "",
+                     silence: float = 15.0) -> AsyncIterator[AsyncIterator[ServerEvent]]:
+        assert path == f"/v1/operations/{THEIRS}/events"
+        self._check()
+        yield self._stream(int(last_id or 0), silence)
+
+    async def _stream(self, after: int, silence: float) -> AsyncIterator[ServerEvent]:
+        assert self.begun is not None
+        while True:
+            self._check()
+            due = next(((at + self.begun, e) for at, e in self.story if e["id"] > after), None)
+            if due is None or (self.cancelled and not self.stubborn):
+                yield ServerEvent("message", json.dumps({"id": 1000, "kind": "end"}))
+                return
+            gone = next((since for since, until in self.away if since >= self.now), self.now + 1e9)
+            pause = min(5.0, max(0.0, due[0] - self.now), max(0.0, gone - self.now))
+            await asyncio.sleep(pause)
+            if self.now >= gone:
+                back = next(until for since, until in self.away if since == gone)
+                await asyncio.sleep(min(back - gone, silence))
+                if self.now < back:
+                    raise Silent("no byte")
+            if self.now >= due[0]:
+                after = due[1]["id"]
+                yield ServerEvent("message", json.dumps(due[1]), str(after))
+            else:
+                yield ServerEvent("comment")
+
+
+class World:
+    """One delegated step of an operation here."""
+
+    def __init__(self, other: Other, step: Step = START, *, working: float = 60.0, silent: float = 15.0,
+                 **more: Any) -> None:
+        self.other, self.step, self.memory = other, step, Memory()
+        self.operation = Operation({"id": OURS, "service": "web", "action": "start", "node": "hv1",
+                                    "state": "running", "started_at": "now"}, True, LoopClock(), self.memory)
+        self._limits = {"working": working, "silent": silent, **more}
+
+    async def carry_out(self) -> Ending:
+        delegate = Delegate(self.other, self.operation, self.step, label="3", under=3,  # type: ignore[arg-type]
+                            **self._limits)
+        return await delegate.carry_out(self.step.request or Request("start"), "alice", {})
+
+    def told(self, kind: str) -> list[tuple[str, str]]:
+        return [(e["what"], e["text"]) for e in self.memory.told if e["kind"] == kind]
+
+
+def done(what: str) -> dict[str, Any]:
+    return {"kind": "done", "where": "vm1", "what": what, "text": "", "step": 1}
+
+
+UP = ((1.0, done("fs#1")), (2.0, done("app#1")))
+
+
+def test_a_part_is_asked_for_once_followed_and_told_under_its_step(virtual) -> None:
+    async def scenario() -> None:
+        world = World(Other(*UP))
+        assert await world.carry_out() == Done(started=("fs#1", "app#1"))
+        ((key, body),) = world.other.requests
+        assert key == f"{OURS}.3"
+        assert body == {"action": "start", "local": True,
+                        "origin": {"who": "alice", "node": "hv1", "operation": OURS}}
+        assert [e["under"] for e in world.memory.told] == [3, 3]
+        assert world.told("end") == []
+
+    virtual(scenario())
+
+
+def test_an_operation_that_did_nothing_is_a_skip(virtual) -> None:
+    skipped = {"kind": "skipped", "where": "vm1", "what": "fs#1", "text": "already up"}
+    assert virtual(World(Other((0.0, skipped))).carry_out()) == SkippedStep("nothing to do")
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_same_key(virtual) -> None:
+    async def scenario() -> None:
+        other = Other(*UP)
+        other.lost_answers = 2
+        world = World(other)
+        assert await world.carry_out() == Done(started=("fs#1", "app#1"))
+        assert [key for key, _body in other.requests] == [f"{OURS}.3"] * 3
+        assert other.requests[0][1] == other.requests[2][1]
+
+    virtual(scenario())
+
+
+def test_who_does_not_answer_in_time_is_silent(virtual) -> None:
+    async def scenario() -> None:
+        other = Other(*UP)
+        other.away = [(0.0, 1000.0)]
+        with pytest.raises(Silent, match="vm1 does not answer"):
+            await World(other, silent=15.0).carry_out()
+        assert 15 <= other.now < 20
+
+    virtual(scenario())
+
+
+def test_a_busy_agent_is_waited_for(virtual) -> None:
+    async def scenario() -> None:
+        other = Other(*UP)
+        other.refusals = [Busy("busy", operation={"id": THEIRS}) for _ in range(10)]
+        world = World(other)
+        assert await world.carry_out() == Done(started=("fs#1", "app#1"))
+        assert len(other.requests) == 11
+
+    virtual(scenario())
+
+
+def test_a_busy_agent_is_waited_for_no_longer_than_the_steps_time(virtual) -> None:
+    async def scenario() -> None:
+        other = Other(*UP)
+        other.refusals = [Busy("busy") for _ in range(1000)]
+        with pytest.raises(Busy):
+            await World(other, working=60.0).carry_out()
+        assert 60 <= other.now < 62
+
+    virtual(scenario())
+
+
+def test_a_short_silence_in_the_middle_loses_nothing(virtual) -> None:
+    async def scenario() -> None:
+        other = Other((1.0, done("fs#1")), (12.0, done("app#1")))
+        other.away = [(2.0, 8.0)]
+        world = World(other, silent=15.0)
+        assert await world.carry_out() == Done(started=("fs#1", "app#1"))
+        assert world.told("done") == [("fs#1", ""), ("app#1", "")]
+
+    virtual(scenario())
+
+
+def test_a_long_silence_in_the_middle_is_one(virtual) -> None:
+    async def scenario() -> None:
+        other = Other((1.0, done("fs#1")), (12.0, done("app#1")))
+        other.away = [(2.0, 1000.0)]
+        with pytest.raises(Silent, match="fell silent in the middle of start"):
+            await World(other, silent=15.0).carry_out()
+        assert other.now < 40
+
+    virtual(scenario())
+
+
+def test_who_lives_and_tells_nothing_of_its_work_is_given_up(virtual) -> None:
+    async def scenario() -> None:
+        other = Other((1.0, done("fs#1")), (1000.0, done("app#1")))
+        with pytest.raises(Silent, match="nothing new of start for 60 s") as caught:
+            await World(other, working=60.0).carry_out()
+        assert caught.value.code == "no-progress"
+        assert 60 < other.now < 75
+
+    virtual(scenario())
+
+
+def test_an_operation_that_is_not_known_any_more_is_lost(virtual) -> None:
+    async def scenario() -> None:
+        class Forgetful(Other):
+            async def ask(self, node: str, method: str, path: str, **more: Any) -> Any:
+                if method == "GET" and self.now > 20:
+                    raise NotFound("there is no such operation")
+                return await super().ask(node, method, path, **more)
+
+        other = Forgetful((1.0, done("fs#1")), (30.0, done("app#1")))
+        with pytest.raises(Silent, match="does not know the operation any more") as caught:
+            await World(other).carry_out()
+        assert caught.value.code == "operation-lost"
+
+    virtual(scenario())
+
+
+def test_a_cancel_is_passed_on(virtual) -> None:
+    async def scenario() -> None:
+        other = Other((1.0, done("fs#1")), (50.0, done("app#1")), undone=True)
+        other.stubborn = False
+        world = World(other)
+        running = asyncio.ensure_future(world.carry_out())
+        await asyncio.sleep(10)
+        world.operation.cancel("alice")
+        with pytest.raises(TakenBack):
+            await running
+        assert other.cancelled == [10.0]
+        assert other.now < 20
+
+    virtual(scenario())
+
+
+@pytest.mark.parametrize(("result", "problem", "raised"), [
+    ("failed", {"code": "action-failed", "detail": "no such device", "undone": True}, TakenBack),
+    ("failed", {"code": "action-failed", "detail": "no such device", "undone": None}, TakenBack),
+    ("failed", {"code": "action-failed", "detail": "no such device", "undone": False}, ActionFailed),
+    ("failed", {"code": "silent", "detail": "no such device", "undone": False}, ActionFailed),
+    ("failed", {"code": "refused", "detail": "no such device", "undone": False}, Refused),
+    ("cancelled", {"code": "action-failed", "detail": "no such device", "undone": True}, TakenBack),
+    ("a lie", {"code": "x", "detail": "no such device", "undone": True}, TakenBack),
+])
+def test_how_it_ended_there_is_how_the_step_ended(
+    virtual, result: str, problem: dict[str, Any], raised: type[EncapError],
+) -> None:
+    with pytest.raises(EncapError, match="no such device") as caught:
+        virtual(World(Other(*UP, result=result, **problem)).carry_out())
+    assert type(caught.value) is raised
+
+
+def test_what_is_not_known_there_is_not_known_here(virtual) -> None:
+    ending = virtual(World(Other(*UP, result="unknown", detail="app#1: its state cannot be told")).carry_out())
+    assert ending == UnknownStep("app#1: its state cannot be told")
+
+
+@pytest.mark.parametrize("lie", [
+    done("fs#9"), done("container#0"), done("web"), {**done("x"), "what": {"a": 1}}, {**done("x"), "what": None},
+])
+def test_a_guest_started_nothing_that_it_was_not_asked_for(virtual, lie: dict[str, Any]) -> None:
+    ending = virtual(World(Other((1.0, lie), (2.0, done("fs#1")))).carry_out())
+    assert ending == Done(started=("fs#1",))
+
+
+@pytest.mark.parametrize("answer", [None, [], {"id": 7}, {"id": "../../x"}, {"id": "A" * 41}])
+def test_an_answer_without_an_operation_is_refused(virtual, answer: Any) -> None:
+    class Liar(Other):
+        def _accept(self, body: dict[str, Any], key: str) -> dict[str, Any]:
+            return answer
+
+    with pytest.raises(EncapError) as caught:
+        virtual(World(Liar(*UP)).carry_out())
+    assert caught.value.code == "invalid-reply"
