@@ -143,10 +143,11 @@ class Chain:
 
     async def _delegated(self, step: Step, *, working: float, silent: float) -> Ending:
         planned = self._planned.get(step.id)
-        undo = ".undo" if planned is not None and planned.action != step.action else ""
+        undoing = planned is not None and planned.action != step.action
         number = f"{step.id}" if self._under is None else f"{self._under}-{step.id}"
-        delegate = Delegate(self._means.peers, self._operation, step, label=number + undo, working=working,
-                            silent=silent, under=step.id if self._under is None else self._under)
+        delegate = Delegate(self._means.peers, self._operation, step, working=working, silent=silent,
+                            label=f"{number}.undo" if undoing else number, undoing=undoing,
+                            under=step.id if self._under is None else self._under)
         return await delegate.carry_out(step.request or Request(step.action), self._caller.who, self._said())
 
     async def _claim(self, guest: Guest, emit: Emit) -> SkippedStep | None:

@@ -44,12 +44,14 @@ class _Followed:
 class Delegate:
     """One delegated step of `operation`, told under the step `under`. `label` names it within
     the operation, and is its key. `working`, `silent`: how many seconds the other agent may
-    tell nothing new while it works, and while it cannot be reached."""
+    tell nothing new while it works, and while it cannot be reached. `undoing`: it takes a step
+    back, which no cancel keeps it from: that may be what it is for."""
 
     def __init__(self, peers: Peers, operation: Operation, step: Step, *, label: str, working: float,
-                 silent: float, under: int) -> None:
+                 silent: float, under: int, undoing: bool = False) -> None:
         self._peers, self._operation, self._step = peers, operation, step
         self._working, self._silent, self._under = working, silent, under
+        self._cancelling = asyncio.Event() if undoing else operation.cancelling
         self._key = f"{operation.id}.{label}"
         self._heard = self._contact = asyncio.get_running_loop().time()
         # When it last told something of its work, and when it last showed a sign of life.
@@ -76,7 +78,7 @@ class Delegate:
                 headers = {"idempotency-key": self._key}
                 return _id_of(await self._persistently("POST", path, body=body, headers=headers))
             except Busy as busy:
-                if self._now() > deadline or self._operation.cancelling.is_set():
+                if self._now() > deadline or self._cancelling.is_set():
                     raise
                 await self._wait_for(busy)
 
@@ -153,7 +155,7 @@ class Delegate:
                 followed.started[what] = None
 
     async def _pass_on_cancel(self, number: str) -> None:
-        await self._operation.cancelling.wait()
+        await self._cancelling.wait()
         try:
             await self._peers.ask(self._step.where, "POST", f"/v1/operations/{number}/cancel")
         except EncapError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentd.core.errors import ActionFailed, Busy, EncapError, NotFound, Refused, Silent
-from agentd.core.plan import Request, Step
+from agentd.core.plan import Request, Step, undo_of
 from agentd.delegating import Delegate
 from agentd.executor import Done, Ending, SkippedStep, TakenBack, UnknownStep
 from agentd.operation import Operation
@@ -288,6 +288,19 @@ def test_a_cancel_is_passed_on(virtual) -> None:
             await running
         assert other.cancelled == [10.0]
         assert other.now < 20
+
+    virtual(scenario())
+
+
+def test_a_cancel_does_not_end_the_undo_that_it_is_for(virtual) -> None:
+    async def scenario() -> None:
+        other = Other((1.0, done("app#1")), (9.0, done("fs#1")))
+        other.stubborn = False
+        other.refusals = [Busy("a start that is just being cancelled", operation={"id": THEIRS})] * 3
+        world = World(other, undo_of(START, ("fs#1", "app#1")), undoing=True)
+        world.operation.cancel("alice")
+        assert await world.carry_out() == Done(started=("app#1", "fs#1"))
+        assert other.cancelled == []
 
     virtual(scenario())
 
