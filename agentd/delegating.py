@@ -14,7 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd.core.errors import ActionFailed, Busy, EncapError, NotFound, Refused, Silent
+from agentd.core.errors import (
+    ActionFailed,
+    Busy,
+    EncapError,
+    InvalidRequest,
+    NotFound,
+    NotSupported,
+    Refused,
+    Silent,
+)
 from agentd.core.names import is_rid
 from agentd.core.plan import Request, Step
 from agentd.core.reply import clean
@@ -29,6 +38,10 @@ Ending = Done | SkippedStep | UnknownStep
 RETRY_PAUSE = 0.3
 CALL_TIMEOUT = 10.0
 """For a call that is answered at once, on a node that may be busy."""
+
+
+_BEGAN_NOTHING = (Refused, NotFound, InvalidRequest, NotSupported)
+"""Answers to a request after which the other agent has begun nothing."""
 
 
 @dataclass(slots=True)
@@ -58,10 +71,13 @@ class Delegate:
 
     async def carry_out(self, request: Request, who: str, more: Mapping[str, Any]) -> Ending:
         """`more`: further fields of the request's body. Raises what the other agent told, Silent
-        when it is not heard, TakenBack when it failed and undid its part."""
+        when it is not heard, TakenBack when it failed and undid its part, or never began it."""
         body = {**request_body(request), **more, "local": True,
                 "origin": {"who": who, "node": self._operation.node, "operation": self._operation.id}}
-        followed = _Followed(await self._begin(body))
+        try:
+            followed = _Followed(await self._begin(body))
+        except _BEGAN_NOTHING as error:
+            raise not_begun(error) from error
         cancelling = asyncio.create_task(self._pass_on_cancel(followed.number))
         try:
             document = await self._follow(followed)
@@ -166,6 +182,11 @@ class Delegate:
         return asyncio.get_running_loop().time()
 
 
+def not_begun(error: EncapError) -> TakenBack:
+    """A part that failed before the other agent was asked for it: there is nothing to undo in it."""
+    return TakenBack(error.text, hint=error.hint, code=error.code)
+
+
 def request_body(request: Request) -> dict[str, Any]:
     """The body of an action that stands for `request`; only what differs from the defaults."""
     body: dict[str, Any] = {"action": request.action}
@@ -199,8 +220,8 @@ def _ending(document: Mapping[str, Any], followed: _Followed) -> Ending:
 
 def _id_of(answer: Any) -> str:
     number = answer.get("id") if isinstance(answer, Mapping) else None
-    if not isinstance(number, str) or not number.isalnum() or len(number) > 40:
-        raise Refused("the other agent answered with no operation", code="invalid-reply")
+    if not isinstance(number, str) or not number.isalnum() or not number.isascii() or len(number) > 40:
+        raise ActionFailed("the other agent answered with no operation", code="invalid-reply")
     return number
 
 
