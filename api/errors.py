@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.core import errors
+from agentd.core.reply import clean
 
 STATUS: dict[type[errors.EncapError], int] = {
     errors.NotFound: 404,
@@ -58,15 +59,28 @@ _BY_NAME = {kind.code: kind for kind in STATUS if kind is not errors.InvalidConf
 _STANDARD = frozenset({"type", "title", "status", "detail", "code", "hint", "retryable", "node"})
 
 
+_TEXT_LIMIT = 4096
+
+
 def error_from(document: Mapping[str, Any], status: int) -> errors.EncapError:
-    """The exception that another daemon's problem document stands for."""
-    code = str(document.get("code") or "error")
-    text = str(document.get("detail") or f"answered {status}")
-    hint = str(document.get("hint") or "")
+    """The exception that another daemon's problem document stands for. A guest may send anything
+    for one: texts are cut to size and shown without control characters."""
+    code = _text(document, "code")[:64].partition("\n")[0] or "error"
+    text = _text(document, "detail") or f"answered {status}"
+    hint = _text(document, "hint")
     if code == errors.InvalidConfig.code:
-        return errors.InvalidConfig(text, list(document.get("problems") or ()), hint=hint)
+        told = document.get("problems")
+        problems = [dict(each) for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
+        return errors.InvalidConfig(text, problems, hint=hint)
     details = {k: v for k, v in document.items() if k not in _STANDARD and k not in ("text", "self")}
     kind = _BY_NAME.get(code) or next((k for k, s in STATUS.items() if s == status), errors.EncapError)
     if kind is errors.InvalidConfig:
         kind = errors.InvalidRequest
     return kind(text, hint=hint, code=code, **details)
+
+
+def _text(document: Mapping[str, Any], key: str) -> str:
+    value = document.get(key)
+    if not isinstance(value, str):
+        return ""
+    return "\n".join(clean(line) for line in value[:_TEXT_LIMIT].split("\n"))[:_TEXT_LIMIT]
