@@ -70,8 +70,8 @@ def error_from(document: Mapping[str, Any], status: int) -> errors.EncapError:
     hint = _text(document, "hint")
     if code == errors.InvalidConfig.code:
         told = document.get("problems")
-        problems = [dict(each) for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
-        return errors.InvalidConfig(text, problems, hint=hint)
+        listed = told if isinstance(told, list) else []
+        return errors.InvalidConfig(text, [dict(e) for e in listed if isinstance(e, Mapping)], hint=hint)
     details = {k: v for k, v in document.items() if k not in _STANDARD and k not in ("text", "self")}
     kind = _BY_NAME.get(code) or next((k for k, s in STATUS.items() if s == status), errors.EncapError)
     if kind is errors.InvalidConfig:

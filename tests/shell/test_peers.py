@@ -34,7 +34,7 @@ class App:
         self.paths.append(scope["path"])
         if scope["path"] == "/drip":
             await send({"type": "http.response.start", "status": 200, "headers": []})
-            for _ in range(200):
+            for _ in range(60):
                 await send({"type": "http.response.body", "body": b"d", "more_body": True})
                 await asyncio.sleep(0.05)
         status, body = 200, json.dumps({"path": scope["path"]})
@@ -124,3 +124,38 @@ async def test_whatever_a_node_says_for_a_problem_is_an_error_of_ours(served: Se
     assert answer.error.text.isprintable()
     assert len(answer.error.code) <= 64
     assert answer.error.code.isprintable()
+
+
+async def test_a_stream_that_drips_and_never_ends_a_line_is_silent(served: Served) -> None:
+    _app, peers, _where = served
+    began = time.monotonic()
+    with pytest.raises(Silent):
+        async with peers.events("hv1", "/drip", silence=0.5) as stream:
+            async for _event in stream:
+                raise AssertionError("there was no event")
+    assert time.monotonic() - began < 2
+
+
+async def test_a_head_that_drips_is_silent(served: Served, tmp_path: Path) -> None:
+    _app, peers, where = served
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nx: ")
+        try:
+            while not reader.at_eof():
+                writer.write(b"a")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except OSError:
+            pass  # the client has enough of it
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0, ssl=pki.server_context(Paths(tmp_path)))
+    host, port = server.sockets[0].getsockname()[:2]
+    where["hv1"] = Peer(f"{host}:{port}", ROLES)
+    began = time.monotonic()
+    with pytest.raises(Silent):
+        async with peers.events("hv1", "/x", silence=0.5):
+            raise AssertionError("there was no answer")
+    assert time.monotonic() - began < 8
+    server.close()
