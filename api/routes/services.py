@@ -12,6 +12,7 @@ from agentd.core.errors import Forbidden, InvalidRequest
 from agentd.core.plan import Request as Wanted
 from agentd.core.planner import parse_tags
 from agentd.node import Node
+from agentd.timers import read_moment, stamp
 from api.auth import Caller, GuardedRoute, allow
 from api.query import no_unknown_query
 from api.requests import ActionBody
@@ -77,7 +78,8 @@ async def asked_by(request: Request, body: ActionBody, caller: Caller, key: str)
         raise InvalidRequest(f"{caller.who} has to say for which of its operations it asks", code="no-origin")
     origin = (body.origin.node, body.origin.operation) if body.origin is not None else ("", "")
     who = f"{body.origin.who} by {caller.who}" if body.origin is not None and body.origin.who else caller.who
-    return Asking(who, key, await request.body(), body.reason, body.until, tuple(body.assume_down), origin)
+    until = stamp(read_moment(body.until)) if body.until else None
+    return Asking(who, key, await request.body(), body.reason, until, tuple(body.assume_down), origin)
 
 
 def wanted(body: ActionBody) -> Wanted:
