@@ -6,14 +6,17 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """`number`: how many messages the bus has carried, this one included."""
+
     topic: str
     item: Any
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,11 @@ class Subscription:
         self.ended = True
         self._ready.set()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a message is there already."""
+        return bool(self._queue)
+
     def __aiter__(self) -> Subscription:
         return self
 
@@ -69,9 +77,11 @@ class Bus:
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
         self._closed = False
+        self.carried = 0
 
     def publish(self, topic: str, item: Any) -> None:
-        message = Message(topic, item)
+        self.carried += 1
+        message = Message(topic, item, self.carried)
         for subscription in tuple(self._subscriptions):
             subscription.offer(message)
             if subscription.ended:

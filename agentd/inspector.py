@@ -1,5 +1,7 @@
 """What the resources of this node are like now: probed in turn, kept in memory.
 
+The guests' own resources are told by their agents; the document folds them in.
+
 A probe that fails or misses its deadline is undef with the reason, never down; the last
 known status stays beside it. Reading a status costs no probe.
 """
@@ -8,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from agentd.bus import Bus
 from agentd.core.errors import EncapError
+from agentd.core.build import SYNC
 from agentd.core.folding import InstanceContext, instance_document
 from agentd.core.guest_part import GuestReport
 from agentd.core.model import Level, Resource
@@ -29,6 +33,22 @@ AT_ONCE = 8
 """Probes that run at the same time."""
 
 
+@dataclass(slots=True)
+class Sights:
+    """What others than the probes know of a service: asked each time a document is made.
+
+    `reports`: by container rid, what is known of the agent inside; `in_step`: whether all
+    copies of the configuration agree; `budgets`: restarts left, by rid; `notes`: lines about
+    the whole instance; `chosen`: the guest that has the instance of a failover encap level.
+    """
+
+    reports: Callable[[Held], Mapping[str, GuestReport]] = lambda held: {}
+    in_step: Callable[[Held], Probe] = lambda held: Probe(Status.UP)
+    budgets: Callable[[Held], Mapping[str, Mapping[str, int]]] = lambda held: {}
+    notes: Callable[[Held], tuple[LogLine, ...]] = lambda held: ()
+    chosen: Callable[[Held], str] = lambda held: ""
+
+
 class Inspector:
     """Observations by service and rid. `facts`: service -> key -> value, as kept in the store."""
 
@@ -36,6 +56,7 @@ class Inspector:
                  types: Catalogue, facts: Mapping[str, Mapping[str, Any]]) -> None:
         self._registry, self._host, self._settings = registry, host, settings
         self._clock, self._bus, self._types, self._facts = clock, bus, types, facts
+        self.sights = Sights()
         self._seen: dict[str, dict[str, Observation]] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -55,11 +76,15 @@ class Inspector:
         chosen = [r for r in held.service.resources if wanted is None or r.rid in wanted]
         before = self._statuses(name)
         probes = await asyncio.gather(*(self._probe(held, r) for r in chosen))
+        if self._registry.find(name) is None:
+            self._seen.pop(name, None)  # deleted meanwhile
+            return
         seen = self._seen.setdefault(name, {})
         for resource, probe in zip(chosen, probes, strict=True):
             seen[resource.rid] = self._observation(seen.get(resource.rid), probe)
-        if self._statuses(name) != before:
-            self._bus.publish("status", self.document(name))
+        if wanted is None or self._statuses(name) != before:
+            # Told even when nothing changed: a listener learns how fresh it is.
+            self._bus.publish("status", name)
 
     async def refresh_all(self) -> None:
         for held in list(self._registry):
@@ -69,11 +94,17 @@ class Inspector:
     def document(self, name: str, operation: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The status document of this node's instance (encap.status/1), from memory."""
         held = self._registry.get(name)
-        guests = {g.container: GuestReport("absent") for g in held.service.guests}
         notes = tuple(LogLine("warn", f"the text on disk is not accepted: {t}") for t in held.trouble)
-        return instance_document(held.service, self._seen.get(name, {}), guests, InstanceContext(
+        seen = self._seen.get(name, {})
+        step = self.sights.in_step(held)
+        if any(r.internal and not r.disable for r in held.service.resources):
+            seen = {**seen, SYNC: self._observation(seen.get(SYNC), step)}
+        return instance_document(held.service, seen, self.sights.reports(held), InstanceContext(
             now=self._clock.monotonic(), observed_at=stamp(self._clock.wall()), revision=held.revision,
-            hash=held.hash, frozen=self._facts.get(name, {}).get("frozen"), operation=operation, notes=notes))
+            hash=held.hash, frozen=self._facts.get(name, {}).get("frozen"), operation=operation,
+            in_step={Status.UP: True, Status.WARN: False}.get(step.status),
+            notes=(*notes, *self.sights.notes(held)), restart=self.sights.budgets(held),
+            chosen=self.sights.chosen(held)))
 
     def status(self, name: str) -> dict[str, Status]:
         """rid -> status, of what was probed."""
@@ -88,7 +119,7 @@ class Inspector:
 
     async def _probe(self, held: Held, resource: Resource) -> Probe:
         if resource.internal:
-            return _in_step(held)
+            return self.sights.in_step(held)
         if resource.disable:
             return Probe(Status.NA)
         driver = self.driver(held, resource)
@@ -110,15 +141,6 @@ class Inspector:
             last = before.probe.status if known else before.last
             since = before.observed if known else before.last_observed
         return Observation(probe, now, stamp(self._clock.wall()), last=last, last_observed=since)
-
-
-def _in_step(held: Held) -> Probe:
-    """``sync#i0``: one copy is in step with itself; others are not compared in this version."""
-    others = [n for n in (*held.service.nodes, *held.service.drpnodes) if n != held.service.node]
-    others += [g.node for g in held.service.guests]
-    if not others:
-        return Probe(Status.UP)
-    return _unknown(f"not compared with {', '.join(others)}")
 
 
 def _unknown(why: str) -> Probe:

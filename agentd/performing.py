@@ -1,4 +1,4 @@
-"""Carrying out this node's plan: each step against its driver, and what follows the end.
+"""Carrying out a plan of this node: each step against its driver, or handed to another agent.
 
 A step probes, acts if needed and probes again: only the last probe says that it is done.
 """
@@ -6,60 +6,155 @@ A step probes, acts if needed and probes again: only the last probe says that it
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
+from agentd.chaining import Caller, Chain, Means
+from agentd.core.claims import Claim, instance_name, order
 from agentd.core.errors import ActionFailed, NotSupported, Silent, StorageTrouble
 from agentd.core.events import Happening, Kind
 from agentd.core.expectation import Ended, after
+from agentd.core.model import Resource
 from agentd.core.plan import Plan, Request, Step
+from agentd.core.planner import plan as plan_here
+from agentd.core.routing import all_nodes
 from agentd.core.status import Status
-from agentd.executor import Done, Emit, Outcome, SkippedStep, UnknownStep, execute
-from agentd.inspector import Inspector
+from agentd.executor import Done, Emit, Outcome, SkippedStep, TakenBack, UnknownStep, execute
+from agentd.guests import SHARES
 from agentd.operation import Operation
 from agentd.registry import Held
-from agentd.store import Store
-from agentd.timers import Clock, stamp
+from agentd.timers import stamp
 
 Ending = Done | SkippedStep | UnknownStep
 
 _IS_UP, _IS_DOWN = (Status.UP, Status.STDBY_UP), (Status.DOWN, Status.STDBY_DOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks, for the audit, and what they said: `reason` and `until` of a freeze."""
-
-    who: str = ""
-    key: str = ""
-    body: bytes = b""
-    reason: str = ""
-    until: str | None = None
-
-
 class Performer:
-    """The steps of one operation. `facts` is the node's: service -> key -> value."""
+    """The steps of one operation on this node. `under`: the step of a larger plan that this
+    is a part of, None when it is the whole."""
 
-    def __init__(self, held: Held, caller: Caller, inspector: Inspector, store: Store, clock: Clock,
-                 facts: dict[str, dict[str, Any]]) -> None:
-        self._held, self._caller, self._inspector = held, caller, inspector
-        self._store, self._clock, self._facts = store, clock, facts
+    def __init__(self, held: Held, caller: Caller, means: Means, operation: Operation,
+                 under: int | None = None) -> None:
+        self._held, self._caller, self._means = held, caller, means
+        self._operation, self._under = operation, under
+        self._planned: dict[int, Step] = {}
 
-    async def carry_out(self, plan: Plan, request: Request, operation: Operation) -> Outcome:
-        async def perform(step: Step, _emit: Emit) -> Ending:
-            if step.action in ("freeze", "thaw"):
-                return await self._freeze(step.action)
-            return await self._change(step, operation)
-
-        whole = not (request.selective or request.master or request.slave or request.slaves)
+    async def carry_out(self, plan: Plan, request: Request) -> Outcome:
+        """Run a plan, and remember what follows from its end."""
+        self._planned = {step.id: step for step in plan.steps}
+        if self.spans_hypervisors(plan):
+            return await execute(plan, self._perform, self._tell, self._operation.cancelling)
+        whole = is_whole(request)
         verify = self._verifier(request.action) if whole else None
-        outcome = await execute(plan, perform, operation.emit, operation.cancelling, verify)
+        outcome = await execute(plan, self._perform, self._tell, self._operation.cancelling, verify)
         try:
-            await self._ended(Ended(request.action, outcome.result, whole), operation)
+            await self._ended(Ended(request.action, outcome.result, whole))
         except StorageTrouble as error:
             # What was done is done: its result stays, and the trouble is told beside it.
-            operation.emit(Happening(Kind.LOG, f"not all of the end is saved: {error.text}"))
+            self._tell(Happening(Kind.LOG, f"not all of the end is saved: {error.text}"))
         return outcome
+
+    def spans_hypervisors(self, plan: Plan) -> bool:
+        """Whether the steps of a plan are the parts of whole hypervisors."""
+        nodes = all_nodes(self._held.service)
+        return any(step.request is not None and step.where in nodes for step in plan.own)
+
+    async def claim(self, plan: Plan) -> None:
+        """Before anything of a failover instance is started here, every hypervisor has to grant it."""
+        service = self._held.service
+        instance = instance_name(service)
+        starts = any(s.action == "start" and s.where == service.node and s.request is None for s in plan.own)
+        if instance and starts:
+            await self._means.claims.take(Claim(instance, self._operation.id, service.node), order(service),
+                                          self._caller.assume_down, self._caller.who)
+
+    def _tell(self, happening: Happening) -> None:
+        if self._under is not None:
+            happening = replace(happening, under=self._under)
+        self._operation.emit(happening)
+
+    async def _perform(self, step: Step, emit: Emit) -> Ending:
+        service = self._held.service
+        if step.request is not None:
+            if step.where == service.node:
+                return await self._own_part(step)
+            return await Chain(self._held, self._caller, self._means, self._operation, self._planned,
+                               self._under).hand_over(step, emit)
+        if step.action in ("freeze", "thaw"):
+            return await self._freeze(step.action)
+        if step.action == "clear":
+            self._means.cleared(self._held.name)
+            await self._means.inspector.refresh(self._held.name)
+            return Done()
+        if step.action in ("enable", "disable"):
+            await self._means.texts.mark(self._held.name, step.what, disable=step.action == "disable",
+                                         who=self._caller.who)
+            return Done()
+        if step.action == "delete":
+            await self._means.texts.remove(self._held.name, self._caller.who)
+            return Done()
+        return await self._change(step, emit)
+
+    # --- what other agents do
+
+    async def _own_part(self, step: Step) -> Ending:
+        """This node's part of a plan over several hypervisors: planned now, with what is known now."""
+        asked = step.request or Request(step.action)
+        await self._means.inspector.refresh(self._held.name)
+        part = plan_here(self._held.service, asked, self._means.knowledge.here(self._held))
+        inner = Performer(self._held, self._caller, self._means, self._operation, step.id)
+        await inner.claim(part)
+        outcome = await inner.carry_out(part, asked)
+        if outcome.result == "succeeded":
+            return Done() if part.own else SkippedStep("; ".join(dict.fromkeys(s.why for s in part.skipped)))
+        problem = outcome.problem
+        text = problem.text if problem is not None else outcome.result
+        if outcome.result == "unknown":
+            return UnknownStep(text)
+        if problem is not None and outcome.undone is False:
+            raise problem
+        raise TakenBack(text, code=problem.code if problem else "cancelled", hint=problem.hint if problem else "")
+
+    # --- what this node does
+
+    async def _freeze(self, action: str) -> Done:
+        name, caller, facts = self._held.name, self._caller, self._means.facts
+        flags = self._means.store.flags
+        if action == "thaw":
+            await flags.clear(name, "frozen", durable=True)
+            facts.setdefault(name, {}).pop("frozen", None)
+        else:
+            frozen = {"by": caller.who, "reason": caller.reason, "since": stamp(self._means.clock.wall()),
+                      "until": caller.until}
+            await flags.set(name, "frozen", frozen, durable=True)
+            facts.setdefault(name, {})["frozen"] = frozen
+        self._means.inspector.tell(name)
+        return Done()
+
+    async def _change(self, step: Step, emit: Emit) -> Ending:
+        held, inspector = self._held, self._means.inspector
+        resource = held.service.resource(step.what)
+        if resource is not None and step.action == "start" and held.service.guest(step.what):
+            emit(Happening(Kind.PHASE, "up"))
+            resource = _with_share(resource)
+        driver = inspector.driver(held, resource) if resource is not None else None
+        if driver is None:
+            raise NotSupported(f"no driver for {step.what}")
+        goal = _IS_UP if step.action == "start" else _IS_DOWN
+        if (await driver.probe()).status in goal:
+            return SkippedStep(f"already {goal[0]}")
+        if step.what.startswith("container#"):
+            await self._means.store.intents.declare(self._operation.id, held.name, step.what, step.action)
+        await (driver.start() if step.action == "start" else driver.stop())
+        await inspector.refresh(held.name, [step.what])
+        self._means.guests.look()
+        found = inspector.status(held.name)[step.what]
+        if found is Status.UNDEF:
+            return UnknownStep(f"{step.what}: its state cannot be told after {step.action}; a probe will")
+        if found not in (*goal, Status.NA):
+            raise ActionFailed(f"{step.what} is {found} after {step.action}")
+        return Done()
 
     def _verifier(self, action: str) -> Callable[[], Awaitable[None]] | None:
         """After a full start avail is up, after a full stop down; or there is nothing to say."""
@@ -69,82 +164,52 @@ class Performer:
 
         async def verify() -> None:
             name = self._held.name
-            await self._inspector.refresh(name)
-            avail = Status(self._inspector.document(name)["avail"])
+            await self._means.inspector.refresh(name)
+            avail = Status(self._means.inspector.document(name)["avail"])
             if avail is Status.UNDEF:
                 raise Silent(f"whether {name} is {goal[0]} after {action} cannot be told")
-            if avail not in (*goal, Status.NA):
+            standing = (Status.STDBY_UP,) if action == "stop" else ()
+            if avail not in (*goal, Status.NA, *standing):
                 raise ActionFailed(f"every step of {action} went well, and {name} is {avail}")
 
         return verify
 
-    async def _freeze(self, action: str) -> Done:
-        name, caller = self._held.name, self._caller
-        if action == "thaw":
-            await self._store.flags.clear(name, "frozen", durable=True)
-            self._facts.setdefault(name, {}).pop("frozen", None)
-            return Done()
-        frozen = {"by": caller.who, "reason": caller.reason, "since": stamp(self._clock.wall()),
-                  "until": caller.until}
-        await self._store.flags.set(name, "frozen", frozen, durable=True)
-        self._facts.setdefault(name, {})["frozen"] = frozen
-        return Done()
-
-    async def _change(self, step: Step, operation: Operation) -> Ending:
-        held = self._held
-        resource = held.service.resource(step.what)
-        driver = self._inspector.driver(held, resource) if resource is not None else None
-        if driver is None:
-            raise NotSupported(f"no driver for {step.what}")
-        goal = _IS_UP if step.action == "start" else _IS_DOWN
-        if (await driver.probe()).status in goal:
-            return SkippedStep(f"already {goal[0]}")
-        if step.what.startswith("container#"):
-            await self._store.intents.declare(operation.id, held.name, step.what, step.action)
-        await (driver.start() if step.action == "start" else driver.stop())
-        await self._inspector.refresh(held.name, [step.what])
-        found = self._inspector.status(held.name)[step.what]
-        if found is Status.UNDEF:
-            return UnknownStep(f"{step.what}: its state cannot be told after {step.action}; a probe will")
-        if found not in (*goal, Status.NA):
-            raise ActionFailed(f"{step.what} is {found} after {step.action}")
-        return Done()
-
-    async def _ended(self, ended: Ended, operation: Operation) -> None:
-        name = self._held.name
-        await self._inspector.refresh(name)
-        await self._store.intents.forget(operation.id)
-        facts = self._facts.setdefault(name, {})
-        expected = after(bool(facts.get("expected")), ended)
-        if expected != bool(facts.get("expected")):
-            facts["expected"] = expected
-            await self._store.flags.set(name, "expected", expected)
+    async def _ended(self, ended: Ended) -> None:
+        name, facts = self._held.name, self._means.facts
+        if ended.action == "delete" and ended.result == "succeeded":
+            facts.pop(name, None)
+            return
+        await self._means.inspector.refresh(name)
+        await self._means.store.intents.forget(self._operation.id)
+        known = facts.setdefault(name, {})
+        expected = after(bool(known.get("expected")), ended)
+        if expected != bool(known.get("expected")):
+            known["expected"] = expected
+            await self._means.store.flags.set(name, "expected", expected)
 
 
-def refuse_what_needs_others(held: Held, request: Request, chosen: Plan) -> None:
-    """Raises NotSupported, before anything is done, for what this version cannot do alone."""
-    service = held.service
-    later = sorted({s.action for s in chosen.own} - {"start", "stop", "freeze", "thaw"})
-    if later:
-        raise NotSupported(f"{', '.join(later)}: not yet supported by the daemon")
-    if any(step.where != service.node for step in chosen.own):
-        raise NotSupported("this version does not chain into guests",
-                           hint="--master acts on this level only")
-    others = [n for n in (*service.nodes, *service.drpnodes) if n != service.node]
-    if service.topology == "failover" and others and any(s.action == "start" for s in chosen.own):
-        # Any resource, at either level: a file system mounted twice is as bad as two containers.
-        raise NotSupported(f"this version cannot ask {', '.join(others)} if {service.name} runs there",
-                           hint="nothing of a failover service is started without asking")
-    if request.nodes and set(request.nodes) != {service.node}:
-        raise NotSupported("this version acts on its own node only")
+def is_whole(request: Request) -> bool:
+    return not (request.selective or request.master or request.slave or request.slaves or request.to)
 
 
-def verdict(document: Mapping[str, Any], status: Mapping[str, Status]) -> tuple[str, str]:
-    """The result of an interrupted operation, from what its resources are like now."""
-    touched = [s["what"] for s in (document["plan"] or {}).get("steps", ()) if s["what"] in status]
-    found = {rid: status[rid] for rid in touched}
+def _with_share(container: Resource) -> Resource:
+    """A container of which only the first phase is waited for: its share of start_timeout."""
+    whole = container.options.get("start_timeout")
+    if not whole:
+        return container
+    return replace(container, options={**container.options, "start_timeout": whole * SHARES["up"]})
+
+
+def verdict(document: Mapping[str, Any], status: Mapping[tuple[str, str], Status]) -> tuple[str, str]:
+    """The result of an interrupted operation, from what its resources are like now.
+
+    `status`: by (node, rid), of this level and of the guests.
+    """
+    steps = (document["plan"] or {}).get("steps", ())
+    touched = dict.fromkeys((s["where"], s["what"]) for s in steps)
+    found = {key: status[key] for key in touched if key in status}
     goal = Status.DOWN if document["action"].startswith(("stop", "shutdown")) else Status.UP
-    told = ", ".join(f"{rid} {state}" for rid, state in found.items())
+    told = ", ".join(f"{rid} {state}" for (_where, rid), state in found.items())
     if not found:
         return "unknown", "the daemon was interrupted, and no resource tells how far it came; repeat it"
     if Status.UNDEF in found.values():

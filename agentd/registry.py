@@ -54,12 +54,17 @@ class Registry:
         self._held: dict[str, Held] = {}
         self._unreadable: dict[str, tuple[int, int]] = {}
         self.troubles: dict[str, str] = {}
+        self.generation = 0
+        """Counts the changes of what is held."""
 
     def __iter__(self) -> Iterator[Held]:
         return iter(self._held.values())
 
     def __contains__(self, name: str) -> bool:
         return name in self._held
+
+    def find(self, name: str) -> Held | None:
+        return self._held.get(name)
 
     def get(self, name: str) -> Held:
         try:
@@ -133,6 +138,7 @@ class Registry:
 
     def _keep(self, held: Held) -> Held:
         self._held[held.name] = held
+        self.generation += 1
         self._unreadable.pop(held.name, None)
         return held
 

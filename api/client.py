@@ -23,6 +23,10 @@ ANSWER_LIMIT = 4 << 20
 """Bytes; a longer answer is cut off and counts as silence."""
 
 
+EVENT_LIMIT = 2 << 20
+"""Bytes of one event."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
     """One server-sent event. A comment arrives with `kind` "comment" and no data."""
@@ -125,9 +129,20 @@ class Client:
         raise error_from(known, response.status_code)
 
 
+async def _lines(response: httpx.Response) -> AsyncIterator[str]:
+    """Lines of a stream. One that never ends is cut off: it would fill our memory."""
+    rest = b""
+    async for part in response.aiter_raw():
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r").decode(errors="replace")
+        if len(rest) > EVENT_LIMIT:
+            raise Silent(f"an event of more than {EVENT_LIMIT} bytes", code="too-large-answer")
+
+
 async def _events(response: httpx.Response) -> AsyncIterator[ServerEvent]:
     kind, data, ident = "message", "", ""
-    async for line in response.aiter_lines():
+    async for line in _lines(response):
         if line.startswith(":"):
             yield ServerEvent("comment")
         elif not line:
@@ -141,8 +156,8 @@ async def _events(response: httpx.Response) -> AsyncIterator[ServerEvent]:
                 kind = value
             elif name == "data":
                 data = f"{data}\n{value}" if data else value
-                if len(data) > ANSWER_LIMIT:
-                    raise Silent("an event of more than 4 MiB", code="too-large-answer")
+                if len(data) > EVENT_LIMIT:
+                    raise Silent(f"an event of more than {EVENT_LIMIT} bytes", code="too-large-answer")
             elif name == "id":
                 ident = value
 

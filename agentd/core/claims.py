@@ -73,9 +73,10 @@ class Denied:
 
 
 def instance_name(service: Service) -> str:
-    """What a start of this level's containers claims: "" where each hypervisor has an instance
-    of its own, or where there is no container."""
-    if service.topology == "flex" or not any(r.group == "container" for r in service.resources):
+    """What a start at this level claims: "" where each hypervisor has an instance of its own,
+    or where there is nobody else to ask. A file system mounted twice is as bad as a container
+    that runs twice, so it does not matter which resources the service has."""
+    if service.topology == "flex" or len(order(service)) < 2:
         return ""
     return service.name
 

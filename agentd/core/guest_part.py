@@ -26,7 +26,8 @@ class GuestReport:
     `agent`: answering, silent, enrolling, absent, down, none. `document`: its last status
     document, as `agentd.core.reply.read_guest_status` returned it. `heard`: monotonic time
     of its last byte. `last_answer`: the same for people, RFC 3339. `reason`: why an agent
-    that answers cannot be believed ("invalid reply: ...").
+    that answers cannot be believed ("invalid reply: ..."). `received`: monotonic time when
+    the document came, where that was before the last byte.
     """
 
     agent: str
@@ -34,6 +35,12 @@ class GuestReport:
     heard: float | None = None
     last_answer: str | None = None
     reason: str = ""
+    received: float | None = None
+
+    def lateness(self, now: float) -> float:
+        """Seconds since the document came: as much older is what it tells by now."""
+        came = self.received if self.received is not None else self.heard
+        return 0.0 if came is None else max(0.0, now - came)
 
 
 def fold_guest(guest: Guest, container: Row, report: GuestReport, now: float,
@@ -49,10 +56,10 @@ def fold_guest(guest: Guest, container: Row, report: GuestReport, now: float,
         agent, rows = "down", [_when_down(r, container) for r in resources]
     elif agent == "answering" and report.document is not None and not report.reason:
         level = "warn" if report.document.get("revision") == revision else "info"
-        rows = [_told(r, told.get(r.rid), silence or 0.0, level) for r in resources]
+        rows = [_told(r, told.get(r.rid), report.lateness(now), level) for r in resources]
         lines = _strangers(guest, told, level)
     else:
-        rows = [_unheard(r, told.get(r.rid), silence) for r in resources]
+        rows = [_unheard(r, told.get(r.rid), silence, report.lateness(now)) for r in resources]
         if resources and state is not Status.UNDEF:
             lines = [line(LogLine("warn", _silent_words(guest.node, report, silence)))]
     document = report.document or {}
@@ -115,14 +122,14 @@ def _strangers(guest: Guest, told: Iterable[str], level: str) -> list[dict[str, 
     return [line(LogLine(level, text))]
 
 
-def _unheard(resource: Resource, told: Mapping[str, Any] | None, silence: float | None) -> Row:
+def _unheard(resource: Resource, told: Mapping[str, Any] | None, silence: float | None, late: float) -> Row:
     """A resource of a guest that says nothing: undef, and beside it the last known value."""
     if resource.disable:
         return row(resource, Status.NA)
     if told is None:
         return row(resource, Status.UNDEF, age=silence)
     last = told["last_status"] if told["status"] == Status.UNDEF else told["status"]
-    age = None if told["age"] is None else told["age"] + (silence or 0.0)
+    age = None if told["age"] is None else told["age"] + late
     return row(resource, Status.UNDEF, last=last, label=told["label"], age=age,
                observed_at=told["observed_at"] or "", source="last-known")
 

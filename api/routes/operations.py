@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 
 from agentd.core.errors import InvalidRequest
+from agentd.feed import lively
 from agentd.node import Node
 from agentd.operation import Operation
 from api.auth import Caller, GuardedRoute, allow
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/v1/operations", route_class=GuardedRoute,
 @router.get("")
 async def listed(
     service: str = "", state: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    caller: Caller = allow("viewer"), node: Node = Depends(the_node),
+    caller: Caller = allow("viewer", "hypervisor"), node: Node = Depends(the_node),
 ) -> dict[str, Any]:
     found = await node.operations.list(service, state, limit)
     return {"operations": [o for o in found if caller.sees(o["service"])]}
@@ -61,5 +62,5 @@ async def seen(node: Node, number: str, caller: Caller) -> Operation:
 
 
 async def _stream(operation: Operation, after: int) -> AsyncIterator[str]:
-    async for event in operation.follow(after):
-        yield f"id: {event['id']}\ndata: {json.dumps(event)}\n\n"
+    async for event in lively(operation.follow(after)):
+        yield ": \n\n" if event is None else f"id: {event['id']}\ndata: {json.dumps(event)}\n\n"

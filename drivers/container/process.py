@@ -34,6 +34,8 @@ class Process(Container):
         ),
     )
     PROGRAM: ClassVar[tuple[str, ...]] = (sys.executable, "-I", "-m", "agentd")
+    LISTEN: ClassVar[tuple[str, ...]] = ("127.0.0.1:0",)
+    """Where its agent listens: the port is the kernel's choice."""
 
     @property
     def root(self) -> str:
@@ -62,7 +64,8 @@ class Process(Container):
         pid = await self.host.spawn(
             (*self.PROGRAM, "run", "--root", self.root),
             log=self.run_path("log"),
-            env=self._environment,
+            # Its agent takes each start for a boot, as a machine's would.
+            env={**self._environment, "ENCAP_BOOT": f"{self.host.now():.6f}"},
             cwd=self.root,
         )
         if not await processes.remember(self.host, self._record, pid):

@@ -1,0 +1,167 @@
+"""The parts of an operation that other agents carry out: guests of this node, other hypervisors.
+
+A guest's part of a start comes after its agent was brought in step; its part of a stop goes
+on without it where the plan says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from agentd.core.claims import Claim, encap_instance_name, order
+from agentd.core.errors import EncapError, HeldElsewhere, Silent
+from agentd.core.events import Happening, Kind
+from agentd.core.model import Guest
+from agentd.core.placement import relocatable
+from agentd.core.plan import Request, Step
+from agentd.core.routing import SILENT
+from agentd.delegating import Delegate
+from agentd.executor import Done, Emit, SkippedStep, UnknownStep
+from agentd.guests import Guests
+from agentd.inspector import Inspector
+from agentd.knowing import Knowledge
+from agentd.operation import Operation
+from agentd.peers import Answer, Peers
+from agentd.registry import Held
+from agentd.settings import Settings
+from agentd.store import Store
+from agentd.subscription import Subscriptions
+from agentd.timers import Clock
+
+Ending = Done | SkippedStep | UnknownStep
+
+HYPERVISOR_WORKS = 3600.0
+"""Seconds that another hypervisor may tell nothing new while it works: its steps have deadlines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, for the audit, and what they said: `reason` and `until` of a freeze, and the
+    nodes that they vouch for to be down. `origin`: the node and operation of another agent."""
+
+    who: str = ""
+    key: str = ""
+    body: bytes = b""
+    reason: str = ""
+    until: str | None = None
+    assume_down: tuple[str, ...] = ()
+    origin: tuple[str, str] = ("", "")
+
+
+class Texts(Protocol):
+    """Changes of the configuration that an action makes."""
+
+    async def mark(self, name: str, rid: str, *, disable: bool, who: str) -> None: ...
+    async def remove(self, name: str, who: str) -> None: ...
+
+
+class Claiming(Protocol):
+    """The claimant's side of claims, see `agentd.claiming`."""
+
+    async def take(self, claim: Claim, order: tuple[str, ...], assume_down: tuple[str, ...] = (),
+                   who: str = "") -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What carrying out an action needs of the node. `facts`: service -> key -> value;
+    `cleared(service)`: failed attempts are forgotten."""
+
+    settings: Callable[[], Settings]
+    inspector: Inspector
+    store: Store
+    clock: Clock
+    facts: dict[str, dict[str, Any]]
+    knowledge: Knowledge
+    guests: Guests
+    subscriptions: Subscriptions
+    peers: Peers
+    claims: Claiming
+    texts: Texts
+    cleared: Callable[[str], None]
+
+
+class Chain:
+    """Hands the delegated steps of `operation` to their agents. `planned`: the plan's steps by
+    id; `under`: the step of a larger plan that this plan is a part of."""
+
+    def __init__(self, held: Held, caller: Caller, means: Means, operation: Operation,
+                 planned: Mapping[int, Step], under: int | None) -> None:
+        self._held, self._caller, self._means = held, caller, means
+        self._operation, self._planned, self._under = operation, planned, under
+
+    async def hand_over(self, step: Step, emit: Emit) -> Ending:
+        """Carry out a delegated step, or its undo, by its agent."""
+        guest = next((g for g in self._held.service.guests if g.node == step.where), None)
+        return await (self._in_guest(step, guest, emit) if guest else self._on_hypervisor(step))
+
+    async def _on_hypervisor(self, step: Step) -> Ending:
+        peers, settings = self._means.peers, self._means.settings()
+        doubtful = step.where not in peers.heard or SILENT in step.why
+        return await self._delegated(step, working=HYPERVISOR_WORKS,
+                                     silent=peers.timeout if doubtful else settings.guest_silence)
+
+    async def _in_guest(self, step: Step, guest: Guest, emit: Emit) -> Ending:
+        """A guest's part. For a start its agent is brought in step first."""
+        container = self._held.service.resource(guest.container)
+        options: Mapping[str, Any] = container.options if container is not None else {}
+        starts, patience = step.action.startswith("start"), self._means.settings().guest_silence
+        if starts:
+            await self._means.guests.bring_up(
+                self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)),
+                fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()))
+            refusal = await self._claim(guest) if relocatable(guest) else None
+            if refusal is not None:
+                return refusal
+            emit(Happening(Kind.PHASE, "resources"))
+        elif self._means.subscriptions.agent(guest.node) != "answering":
+            patience = self._means.peers.timeout
+        working = float(options.get("start_timeout" if starts else "stop_timeout") or 240.0)
+        try:
+            ending = await self._delegated(step, working=working, silent=patience)
+        except Silent:
+            raise
+        except EncapError:
+            await self._look_inside(guest)
+            raise
+        await self._look_inside(guest)
+        return ending
+
+    async def _delegated(self, step: Step, *, working: float, silent: float) -> Ending:
+        planned = self._planned.get(step.id)
+        undo = ".undo" if planned is not None and planned.action != step.action else ""
+        number = f"{step.id}" if self._under is None else f"{self._under}-{step.id}"
+        delegate = Delegate(self._means.peers, self._operation, step, label=number + undo, working=working,
+                            silent=silent, under=step.id if self._under is None else self._under)
+        return await delegate.carry_out(step.request or Request(step.action), self._caller.who, self._said())
+
+    async def _claim(self, guest: Guest) -> SkippedStep | None:
+        """The claim on the one instance of a failover encap level; why not, where another guest
+        has it. Raises HeldElsewhere where somebody could not be asked."""
+        service = self._held.service
+        claim = Claim(encap_instance_name(service), self._operation.id, service.node, to=guest.node)
+        try:
+            await self._means.claims.take(claim, order(service), self._caller.assume_down, self._caller.who)
+        except HeldElsewhere as error:
+            if error.details.get("silent"):
+                raise
+            holder = error.details.get("holder")
+            chosen = holder.get("to") if isinstance(holder, Mapping) else ""
+            return SkippedStep(f"{chosen} is the chosen one" if chosen else error.text)
+        return None
+
+    async def _look_inside(self, guest: Guest) -> None:
+        """The guest's status after its part, without waiting for its stream to tell it."""
+        path = f"/v1/services/{quote(self._held.name)}/status"
+        answer = (await self._means.peers.fan_out([guest.node], "GET", path))[guest.node]
+        if isinstance(answer, Answer) and isinstance(answer.value, Mapping):
+            self._means.subscriptions.take_in(guest.node, self._held.name, answer.value)
+
+    def _said(self) -> dict[str, Any]:
+        """What the caller said beside the request, for the other agent."""
+        said = {"reason": self._caller.reason, "until": self._caller.until,
+                "assume_down": list(self._caller.assume_down)}
+        return {key: value for key, value in said.items() if value}

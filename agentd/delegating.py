@@ -1,0 +1,214 @@
+"""Steps that another agent carries out: asked with a key of their own, followed to their end.
+
+The other agent plans and runs its part as an operation of its own; its events are told under
+the step. The key makes a second request, after a lost answer, the same operation. What a
+guest says about itself is taken as its word and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentd.core.errors import ActionFailed, Busy, EncapError, NotFound, Refused, Silent
+from agentd.core.names import is_rid
+from agentd.core.plan import Request, Step
+from agentd.core.reply import clean
+from agentd.executor import Done, SkippedStep, TakenBack, UnknownStep
+from agentd.operation import Operation
+from agentd.peers import Peers
+from api.errors import error_from
+
+log = logging.getLogger("encap.node")
+
+Ending = Done | SkippedStep | UnknownStep
+RETRY_PAUSE = 0.3
+CALL_TIMEOUT = 10.0
+"""For a call that is answered at once, on a node that may be busy."""
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What was heard of another agent's operation. `started`: the rids that it started."""
+
+    number: str
+    after: int = 0
+    started: dict[str, None] = field(default_factory=dict)
+    acted: bool = False
+
+
+class Delegate:
+    """One delegated step of `operation`, told under the step `under`. `label` names it within
+    the operation, and is its key. `working`, `silent`: how many seconds the other agent may
+    tell nothing new while it works, and while it cannot be reached."""
+
+    def __init__(self, peers: Peers, operation: Operation, step: Step, *, label: str, working: float,
+                 silent: float, under: int) -> None:
+        self._peers, self._operation, self._step = peers, operation, step
+        self._working, self._silent, self._under = working, silent, under
+        self._key = f"{operation.id}.{label}"
+        self._heard = self._contact = asyncio.get_running_loop().time()
+        # When it last told something of its work, and when it last showed a sign of life.
+
+    async def carry_out(self, request: Request, who: str, more: Mapping[str, Any]) -> Ending:
+        """`more`: further fields of the request's body. Raises what the other agent told, Silent
+        when it is not heard, TakenBack when it failed and undid its part."""
+        body = {**request_body(request), **more,
+                "origin": {"who": who, "node": self._operation.node, "operation": self._operation.id}}
+        followed = _Followed(await self._begin(body))
+        cancelling = asyncio.create_task(self._pass_on_cancel(followed.number))
+        try:
+            document = await self._follow(followed)
+        finally:
+            cancelling.cancel()
+        return _ending(document, followed)
+
+    async def _begin(self, body: Mapping[str, Any]) -> str:
+        """Hand the request over; the id of the operation. One that is busy is waited for."""
+        path = f"/v1/services/{self._operation.service}/actions"
+        deadline = self._now() + self._working
+        while True:
+            try:
+                answer = await self._persistently("POST", path, body=body, headers={"idempotency-key": self._key})
+                return _id_of(answer)
+            except Busy as busy:
+                if self._now() > deadline or self._operation.cancelling.is_set():
+                    raise
+                await self._wait_for(busy)
+
+    async def _wait_for(self, busy: Busy) -> None:
+        """The other operation of the busy agent: wait until it has ended."""
+        running = busy.details.get("operation")
+        number = running.get("id") if isinstance(running, Mapping) else None
+        if isinstance(number, str):
+            self._operation.relay(self._under, {
+                "kind": "progress", "where": self._step.where, "what": self._step.what,
+                "text": f"busy with another operation ({clean(number)[:40]}): waiting for its end"})
+        await asyncio.sleep(RETRY_PAUSE)
+
+    async def _persistently(self, method: str, path: str, **more: Any) -> Any:
+        """A call that is repeated through short silences."""
+        since = self._now()
+        while True:
+            try:
+                return await self._peers.ask(self._step.where, method, path, timeout=CALL_TIMEOUT, **more)
+            except Silent as error:
+                if self._now() - since > self._silent:
+                    raise Silent(f"{self._step.where} does not answer: {error.text}", code=error.code) from error
+            await asyncio.sleep(RETRY_PAUSE)
+
+    async def _follow(self, followed: _Followed) -> Mapping[str, Any]:
+        """Relay the events until the operation has ended; its document."""
+        path = f"/v1/operations/{followed.number}"
+        self._heard = self._contact = self._now()
+        while True:
+            try:
+                await self._listen(f"{path}/events", followed)
+                document = await self._peers.ask(self._step.where, "GET", path, timeout=CALL_TIMEOUT)
+                if not isinstance(document, Mapping):
+                    raise Silent(f"{self._step.where} sent no operation", code="invalid-reply")
+                if document.get("state") == "ended":
+                    return document
+                self._contact = self._now()
+            except NotFound as error:
+                raise Silent(f"{self._step.where} does not know the operation any more: {error.text}") from error
+            except Silent as error:
+                if self._now() - self._contact > self._silent:
+                    raise Silent(f"{self._step.where} fell silent in the middle of {self._step.action}:"
+                                 f" {error.text}", code=error.code) from error
+            if self._now() - self._heard > self._working:
+                raise Silent(f"{self._step.where}: nothing new of {self._step.action} for"
+                             f" {self._working:g} s (phase 'resources')", code="no-progress")
+            await asyncio.sleep(RETRY_PAUSE)
+
+    async def _listen(self, path: str, followed: _Followed) -> None:
+        async with self._peers.events(self._step.where, path, last_id=str(followed.after or ""),
+                                      silence=self._silent) as stream:
+            async for event in stream:
+                self._contact = self._now()
+                if self._now() - self._heard > self._working:
+                    return
+                if event.kind == "comment" or not event.data:
+                    continue
+                self._heard = self._now()
+                document = _event(event.data)
+                followed.after = max(followed.after, _number(document.get("id")))
+                self._learn(document, followed)
+                if document.get("kind") == "end":
+                    return
+                self._operation.relay(self._under, document)
+
+    def _learn(self, event: Mapping[str, Any], followed: _Followed) -> None:
+        """Which of the resources that were asked for the agent has really started."""
+        what = event.get("what")
+        if event.get("kind") == "done" and isinstance(what, str):
+            followed.acted = True
+            if is_rid(what) and (not self._step.touches or what in self._step.touches):
+                followed.started[what] = None
+
+    async def _pass_on_cancel(self, number: str) -> None:
+        await self._operation.cancelling.wait()
+        try:
+            await self._peers.ask(self._step.where, "POST", f"/v1/operations/{number}/cancel")
+        except EncapError as error:
+            # It has ended, or is silent: whoever follows it learns that.
+            log.info("cancel of %s at %s: %s", number, self._step.where, error.text)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def request_body(request: Request) -> dict[str, Any]:
+    """The body of an action that stands for `request`; only what differs from the defaults."""
+    body: dict[str, Any] = {"action": request.action, "local": True}
+    for name in ("nodes", "rids", "subsets", "slave"):
+        if getattr(request, name):
+            body[name] = list(getattr(request, name))
+    if request.tags:
+        body["tags"] = ",".join("+".join(each) for each in request.tags)
+    for name in ("to", "master", "slaves", "force"):
+        if getattr(request, name):
+            body[name] = getattr(request, name)
+    return body
+
+
+def _ending(document: Mapping[str, Any], followed: _Followed) -> Ending:
+    """How the step ended, from how the other agent's operation did."""
+    result, told = document.get("result"), document.get("problem")
+    known = told if isinstance(told, Mapping) else {}
+    text = clean(str(known.get("detail") or ""))[:1000]
+    if result == "succeeded":
+        return Done(started=tuple(followed.started)) if followed.acted else SkippedStep("nothing to do")
+    if result == "unknown":
+        return UnknownStep(text or "the other agent does not know how it ended")
+    error = error_from({**known, "detail": text or f"{result}"}, 500)
+    if isinstance(error, Silent):
+        error = ActionFailed(error.text, hint=error.hint, code=error.code)
+    if document.get("undone") is not False:
+        raise TakenBack(error.text, hint=error.hint, code=error.code) from error
+    raise error
+
+
+def _id_of(answer: Any) -> str:
+    number = answer.get("id") if isinstance(answer, Mapping) else None
+    if not isinstance(number, str) or not number.isalnum() or len(number) > 40:
+        raise Refused("the other agent answered with no operation", code="invalid-reply")
+    return number
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31 else 0
+
+
+def _event(data: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Silent("an event that cannot be read", code="invalid-reply") from error
+    if not isinstance(document, dict):
+        raise Silent("an event that cannot be read", code="invalid-reply")
+    return document

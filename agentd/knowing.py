@@ -1,0 +1,114 @@
+"""What is known of a service at the moment a plan is made: from here, its guests and its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from agentd.core.known import GuestInstance, Known
+from agentd.core.model import Service
+from agentd.core.routing import SILENT, all_nodes
+from agentd.core.status import Status
+from agentd.inspector import Inspector
+from agentd.peers import Answer, Peers, Silence
+from agentd.registry import Held
+
+REFRESH_TIMEOUT = 10.0
+_STARTING = ("start", "restart")
+
+
+class Knowledge:
+    """Gathers `Known` values. `facts`: service -> key -> value."""
+
+    def __init__(self, inspector: Inspector, peers: Peers, facts: Mapping[str, Mapping[str, Any]]) -> None:
+        self._inspector, self._peers, self._facts = inspector, peers, facts
+
+    def here(self, held: Held) -> Known:
+        """From memory: this node's resources and what its guests told."""
+        document = self._inspector.document(held.name)
+        guests, silent = {}, set()
+        for row in document["resources"]:
+            guest = row.get("guest")
+            if guest is None:
+                continue
+            if guest["agent"] == "answering" and not guest["reason"]:
+                guests[row["rid"]] = {r["rid"]: Status(r["status"]) for r in guest["resources"]}
+            elif guest["agent"] != "down":
+                silent.add(row["rid"])
+        return Known(
+            status=self._inspector.status(held.name), states=self._inspector.states(held.name), guests=guests,
+            peers={held.service.node: document["avail"]}, guest_silent=frozenset(silent),
+            frozen=bool(self._facts.get(held.name, {}).get("frozen")),
+        )
+
+    async def everywhere(self, held: Held, *, refresh: bool) -> Known:
+        """The same, and the instance of every other hypervisor of the service, asked now."""
+        known = self.here(held)
+        documents, silences = await self.instances(held, refresh=refresh)
+        peers = {d["node"]: d["avail"] for d in documents} | {s["node"]: SILENT for s in silences}
+        return Known(
+            status=known.status, states=known.states, guests=known.guests, frozen=known.frozen,
+            guest_silent=known.guest_silent, peers={**peers, **known.peers},
+            elsewhere=guest_instances(documents, {g.node for g in held.service.guests}),
+        )
+
+    async def instances(self, held: Held, *, refresh: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Status documents of the other hypervisors, and those that were not heard
+        (``node``, ``since`` in monotonic seconds or None, ``why``)."""
+        others = others_of(held.service)
+        path = f"/v1/services/{quote(held.name)}/status" + ("?refresh=true" if refresh else "")
+        more = {"timeout": max(REFRESH_TIMEOUT, self._peers.timeout)} if refresh else {}
+        answers = await self._peers.fan_out(others, "GET", path, **more)
+        return sort_out(answers, held.name)
+
+
+def others_of(service: Service) -> list[str]:
+    return [node for node in all_nodes(service) if node != service.node]
+
+
+def sort_out(answers: Mapping[str, Answer | Silence], name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Documents that can be relied on, and a reason for every other node."""
+    documents: list[dict[str, Any]] = []
+    silent: list[dict[str, Any]] = []
+    for node, answer in answers.items():
+        why = since = None
+        if isinstance(answer, Silence):
+            why, since = answer.why, answer.since
+        elif answer.error is not None:
+            why = answer.error.text
+        elif not _is_status(answer.value, name, node):
+            why = "its answer is no status document"
+        if why is None and isinstance(answer, Answer):
+            documents.append(dict(answer.value))
+        else:
+            silent.append({"node": node, "since": since, "why": why})
+    return documents, silent
+
+
+def _is_status(value: Any, name: str, node: str) -> bool:
+    if not isinstance(value, Mapping) or (value.get("service"), value.get("node")) != (name, node):
+        return False
+    states = tuple(Status)
+    rows = value.get("resources")
+    return value.get("avail") in states and value.get("overall") in states and isinstance(rows, list) \
+        and all(isinstance(r, Mapping) and isinstance(r.get("rid"), str) and r.get("status") in states
+                for r in rows)
+
+
+def guest_instances(documents: Sequence[Mapping[str, Any]], here: Iterable[str]) -> dict[str, GuestInstance]:
+    """The guests that other hypervisors run, by node name, for the choice among guests."""
+    found: dict[str, GuestInstance] = {}
+    for document in documents:
+        operation = document.get("operation")
+        begun = isinstance(operation, Mapping) and str(operation.get("action", "")).startswith(_STARTING)
+        for row in document["resources"]:
+            guest = row.get("guest")
+            node = guest.get("node") if isinstance(guest, Mapping) else None
+            if not isinstance(node, str) or node in here:
+                continue
+            state = {"up": "up", "down": "down"}.get(row["status"], "undef")
+            container = "starting" if begun and state == "down" else state
+            avail = {"up": "up", "warn": "up", "down": "down", "n/a": "down"}.get(str(guest.get("avail")), "undef")
+            found[node] = GuestInstance("down" if state == "down" else avail, container)
+    return found
