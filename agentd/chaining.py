@@ -6,6 +6,7 @@ on without it where the plan says so.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from agentd.inspector import Inspector
 from agentd.knowing import Knowledge
 from agentd.operation import Operation
 from agentd.peers import Answer, Peers
+from agentd.readiness import Readiness
 from agentd.registry import Held
 from agentd.settings import Settings
 from agentd.store import Store
@@ -35,6 +37,10 @@ Ending = Done | SkippedStep | UnknownStep
 
 HYPERVISOR_WORKS = 3600.0
 """Seconds that another hypervisor may tell nothing new while it works: its steps have deadlines."""
+
+
+CLAIM_PATIENCE, CLAIM_PAUSE = 30.0, 1.0
+"""Seconds that a guest which is booting elsewhere is waited for, and between two tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ class Claiming(Protocol):
 
     async def take(self, claim: Claim, order: tuple[str, ...], assume_down: tuple[str, ...] = (),
                    who: str = "") -> None: ...
+    async def finished(self, operation: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class Means:
     facts: dict[str, dict[str, Any]]
     knowledge: Knowledge
     guests: Guests
+    readiness: Readiness
     subscriptions: Subscriptions
     peers: Peers
     claims: Claiming
@@ -110,10 +118,10 @@ class Chain:
         options: Mapping[str, Any] = container.options if container is not None else {}
         starts, patience = step.action.startswith("start"), self._means.settings().guest_silence
         if starts:
-            await self._means.guests.bring_up(
+            await self._means.readiness.bring_up(
                 self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)),
                 fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()))
-            refusal = await self._claim(guest) if relocatable(guest) else None
+            refusal = await self._claim(guest, emit) if relocatable(guest) else None
             if refusal is not None:
                 return refusal
             emit(Happening(Kind.PHASE, "resources"))
@@ -138,20 +146,29 @@ class Chain:
                             silent=silent, under=step.id if self._under is None else self._under)
         return await delegate.carry_out(step.request or Request(step.action), self._caller.who, self._said())
 
-    async def _claim(self, guest: Guest) -> SkippedStep | None:
+    async def _claim(self, guest: Guest, emit: Emit) -> SkippedStep | None:
         """The claim on the one instance of a failover encap level; why not, where another guest
         has it. Raises HeldElsewhere where somebody could not be asked."""
         service = self._held.service
         claim = Claim(encap_instance_name(service), self._operation.id, service.node, to=guest.node)
-        try:
-            await self._means.claims.take(claim, order(service), self._caller.assume_down, self._caller.who)
-        except HeldElsewhere as error:
-            if error.details.get("silent"):
-                raise
-            holder = error.details.get("holder")
-            chosen = holder.get("to") if isinstance(holder, Mapping) else ""
-            return SkippedStep(f"{chosen} is the chosen one" if chosen else error.text)
-        return None
+        deadline = self._means.clock.monotonic() + CLAIM_PATIENCE
+        while True:
+            try:
+                await self._means.claims.take(claim, order(service), self._caller.assume_down,
+                                              self._caller.who)
+                return None
+            except HeldElsewhere as error:
+                holder = error.details.get("holder")
+                chosen = holder.get("to") if isinstance(holder, Mapping) else ""
+                if isinstance(chosen, str) and chosen:
+                    self._means.knowledge.chose(self._held, chosen)
+                    return SkippedStep(f"{chosen} is the chosen one")
+                # Another guest may be booting: its state is not known until its agent answers.
+                late = self._means.clock.monotonic() > deadline
+                if late or error.details.get("silent") or self._operation.cancelling.is_set():
+                    raise
+                emit(Happening(Kind.PROGRESS, f"waiting for the choice among the guests: {error.text}"))
+            await asyncio.sleep(CLAIM_PAUSE)
 
     async def _look_inside(self, guest: Guest) -> None:
         """The guest's status after its part, without waiting for its stream to tell it."""

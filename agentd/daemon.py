@@ -7,27 +7,46 @@ import json
 import logging
 import signal
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agentd import membership
+from agentd import pki
 from agentd.__main__ import own_version
+from agentd.acting import Actions
+from agentd.boot import boot_id
 from agentd.bus import Bus
+from agentd.chaining import Means
+from agentd.claiming import Claims
+from agentd.configurations import Configurations
+from agentd.core.claims import order
 from agentd.core.errors import EncapError
+from agentd.enrolling import Enrolling
 from agentd.files import write_atomically
+from agentd.guests import Guests
 from agentd.host import LocalHost
-from agentd.identity import Identity, Peer
-from agentd.inspector import Inspector
-from agentd.node import Node
+from agentd.inspector import Inspector, Sights
+from agentd.joinlistener import JoinListener
+from agentd.knowing import Knowledge
+from agentd.members import Members
+from agentd.monitor import Monitor
+from agentd.node import Identification, Node, Parts
 from agentd.notify import Notify, Watchdog
-from agentd.operations import Operations
+from agentd.operations import Operations, state_of
+from agentd.peers import Peer, Peers
+from agentd.probing import Looking
+from agentd.readiness import Readiness
 from agentd.registry import Registry
+from agentd.replicator import Replicator
+from agentd.resolving import Resolving
 from agentd.server import Server
 from agentd.settings import Settings, load
 from agentd.store import Store
+from agentd.subscription import Subscriptions
 from agentd.timers import SystemClock, periodic, stamp
+from agentd.tokens import Tokens
 from api.app import create_app
 from api.auth import Access
 from drivers import catalogue
@@ -38,6 +57,7 @@ log = logging.getLogger("encap.daemon")
 async def serve(root: Path) -> int:
     """Run until SIGTERM or SIGINT; 0 when it ended well. SIGHUP reads the settings again."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every single call
     settings, notify = load(root), Notify()
     _make_directories(settings)
     async with AsyncExitStack() as stack:
@@ -47,36 +67,64 @@ async def serve(root: Path) -> int:
     return 0
 
 
+@dataclass(slots=True)
+class InForce:
+    """The settings in force; a reload puts others here."""
+
+    settings: Settings
+
+    def __call__(self) -> Settings:
+        return self.settings
+
+
+@dataclass(slots=True)
+class Machinery:
+    """What runs beside the parts of the node."""
+
+    parts: Parts
+    monitor: Monitor
+    resolving: Resolving
+    joining: JoinListener
+
+
 class Daemon:
     """The parts that live as long as the process."""
 
-    def __init__(self, settings: Settings, node: Node, server: Server, store: Store) -> None:
-        self.settings, self.node, self.server, self._store = settings, node, server, store
+    def __init__(self, force: InForce, node: Node, server: Server, machinery: Machinery) -> None:
+        self._force, self.node, self.server = force, node, server
+        self._parts, self._monitor = machinery.parts, machinery.monitor
+        self._resolving, self._joining = machinery.resolving, machinery.joining
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
 
     @classmethod
     async def open(cls, settings: Settings, stack: AsyncExitStack) -> Daemon:
         """Build everything, the store first and the server last; `stack` takes it down again."""
-        clock, bus, paths = SystemClock(), Bus(), settings.paths
-        store = await Store.open(paths.database, lambda: stamp(clock.wall()), stand_in=True)
+        force, clock = InForce(settings), SystemClock()
+        store = await Store.open(settings.paths.database, lambda: stamp(clock.wall()), stand_in=True)
         stack.push_async_callback(store.close)
-        host = LocalHost(paths.root)
+        host = LocalHost(settings.paths.root)
         stack.push_async_callback(host.close)
-        facts: dict[str, dict[str, Any]] = await store.flags.all()
-        registry = Registry(paths.services_dir, lambda: settings.node, catalogue())
-        await _take_in(registry, store)
-        inspector = Inspector(registry, host, settings, clock, bus, catalogue(), facts)
-        operations = Operations(store, clock, bus, settings.node)
-        stack.push_async_callback(operations.close)
-        await operations.load()
-        node = Node(settings, own_version(), uuid.uuid4().hex, registry, inspector, operations, store, clock,
-                    catalogue(), facts)
-        server = Server(create_app(node, Access(lambda: node.settings), own_version()), settings,
-                        lambda peer: _refuses(settings, peer))
-        daemon = cls(settings, node, server, store)
-        await server.start()
-        stack.push_async_callback(server.stop)
-        return daemon
+        server: list[Server] = []
+        machinery = _assemble(force, store, host, await store.flags.all(),
+                              lambda: server[0].drop_refused() if server else 0)
+        parts = machinery.parts
+        for closing in (parts.peers.close, parts.members.close, parts.replicator.close, parts.claims.close,
+                        parts.subscriptions.close, parts.operations.close):
+            stack.push_async_callback(closing)
+        await parts.configurations.load()
+        await parts.replicator.load()
+        await parts.claims.load()
+        await parts.operations.load()
+        await parts.claims.recover(lambda instance: _order_of(parts.registry, instance))
+        await machinery.monitor.begin()
+        node = Node(force, Identification(own_version(), uuid.uuid4().hex, stamp(clock.wall())), parts,
+                    lambda: server[0].listening if server else ())
+        server.append(Server(create_app(node, Access(force), own_version()), settings, parts.members.refuses))
+        await server[0].start()
+        stack.push_async_callback(server[0].stop)
+        stack.callback(parts.bus.close)
+        stack.push_async_callback(machinery.joining.stop)
+        return cls(force, node, server[0], machinery)
 
     async def run(self, notify: Notify) -> None:
         """Serve until told to stop. READY is sent once the API answers; probes may be pending."""
@@ -87,78 +135,125 @@ class Daemon:
         watchdog = Watchdog(notify, notify.watchdog_interval)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self.node.resolve_interrupted()),
+                group.create_task(self._settle()),
                 group.create_task(watchdog.run(lambda: not self._stop.is_set())),
-                group.create_task(periodic(1.0, 0.2, self._look, _report, sleep=self._pause)),
-                group.create_task(periodic(1.0, 0.0, self._each_second, _report, first=1.0)),
+                group.create_task(periodic(1.0, 0.2, self._look, _report,
+                                           sleep=self._interval("status_interval"))),
+                group.create_task(periodic(1.0, 0.0, self._each_second, _report)),
+                group.create_task(periodic(1.0, 0.2, self._compare, _report, first=0.05,
+                                           sleep=self._interval("sync_interval"))),
                 group.create_task(self._reloads(notify)),
             ]
-            notify.ready(f"{len(list(self.node.registry))} services")
+            notify.ready(f"{len(self.node.names())} services")
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
 
-    async def _pause(self, share: float) -> None:
-        """A share of the interval in force, which a reload may have changed."""
-        await asyncio.sleep(share * self.settings.status_interval)
+    def _interval(self, key: str) -> Callable[[float], Awaitable[None]]:
+        """A pause of a share of the interval in force, which a reload may have changed."""
+        return lambda share: asyncio.sleep(share * float(getattr(self._force.settings, key)))
+
+    async def _settle(self) -> None:
+        """Name the results of what an earlier run left behind; open the join door."""
+        try:
+            await self._joining.refresh()
+            await self._resolving.all()
+        except EncapError as error:
+            _report(error)
 
     async def _look(self) -> None:
-        await self.node.inspector.refresh_all()
-        documents = [self.node.status(held.name) for held in self.node.registry]
-        await asyncio.to_thread(_save_snapshot, self.settings, documents)
+        await self._parts.inspector.refresh_all()
+        await self._parts.knowledge.look(self._parts.registry)
+        documents = [self.node.status(name) for name in self.node.names()]
+        await asyncio.to_thread(_save_snapshot, self._force.settings, documents)
 
     async def _each_second(self) -> None:
-        """One stat a file: texts changed by an editor, and a certificate that arrived."""
-        fresh, gone = self.node.registry.changed()
-        numbers = await self._store.revisions.numbers() if fresh else {}
-        for name in fresh:
-            held = self.node.registry.load(name, lambda service, hash_: numbers.get((service, hash_), 0))
-            if held is not None and held.revision == 0:
-                await _number(self.node.registry, self._store, name, "file")
-            if held is not None:
-                await self.node.inspector.refresh(name)
-        for name in gone:
-            log.warning("the file of %s is gone; its last text is in force until a restart", name)
-        await self.server.refresh()
+        """Texts changed by an editor, a certificate that arrived, and what is due by itself."""
+        await self._follow_certificate()
+        await self._parts.configurations.look()
+        self._parts.guests.look()
+        await self._monitor.look()
+
+    async def _follow_certificate(self) -> None:
+        settings = self._force.settings
+        if not settings.cluster and settings.paths.enrolled:
+            # The first certificate came with the cluster's name and an address to listen on.
+            self._force.settings = settings.after_joining(load(settings.root))
+        if await self.server.refresh(self._force.settings):
+            self._parts.peers.renew_context()
+
+    async def _compare(self) -> None:
+        await self._parts.members.compare()
+        await self._parts.replicator.compare()
 
     async def _reloads(self, notify: Notify) -> None:
         while await self._reload.wait():
             self._reload.clear()
             notify.reloading()
             try:
-                fresh = load(self.settings.root)
-                needed = self.settings.restart_needed(fresh)
+                fresh = load(self._force.settings.root)
+                settings = self._force.settings.after_joining(fresh)
+                needed = settings.restart_needed(fresh)
                 # What only a start can change stays as it was, and is named.
-                self.settings = replace(fresh, **{key: getattr(self.settings, key) for key in needed})
-                self.node.settings = self.settings
-                await self.server.refresh(self.settings)
+                self._force.settings = replace(fresh, **{key: getattr(settings, key) for key in needed})
+                await self.server.refresh(self._force.settings)
                 notify.ready("restart needed for " + ", ".join(needed) if needed else "reloaded")
             except EncapError as error:
                 log.error("the settings are not taken: %s", error.text)
                 notify.ready("the old settings stay in force")
 
 
-async def _take_in(registry: Registry, store: Store) -> None:
-    """Load every configuration; one that is not good is reported and keeps nobody else out."""
-    numbers = await store.revisions.numbers()
-    fresh, _ = registry.changed()
-    for name in fresh:
-        held = registry.load(name, lambda service, hash_: numbers.get((service, hash_), 0))
-        if held is not None and held.revision == 0:
-            await _number(registry, store, name, "file")
+def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, dict[str, Any]],
+              drop_refused: Callable[[], object]) -> Machinery:
+    """Every part with the others that it needs. Some need one another: those are reached late."""
+    settings, clock, bus, types = force.settings, SystemClock(), Bus(), catalogue()
+    paths = settings.paths
+    registry = Registry(paths.services_dir, lambda: force.settings.node, types)
+    inspector = Inspector(registry, host, settings, clock, bus, types, facts)
+    operations = Operations(store, clock, bus, settings.node)
+    guests: Guests
+    members: Members
+    monitor: Monitor
+
+    def find(node: str) -> Peer | None:
+        return members.find(node) or guests.find(node)
+
+    peers = Peers(find, lambda: pki.client_context(paths), lambda: force.settings.cluster,
+                  settings.peer_timeout)
+    members = Members(force, peers, clock, store.audit, drop_refused, lambda: guests.states(), own_version())
+    joining = JoinListener(force, Tokens(paths.tokens_file), members.admit)
+    members.joining = joining
+    subscriptions = Subscriptions(
+        peers, clock, lambda: force.settings.guest_silence, lambda service, node: guests.part(service, node),
+        lambda node: guests.locate(node), inspector.tell, lambda node, boot: monitor.introduced(node, boot))
+    replicator = Replicator(
+        lambda: force.settings.node, registry, store, peers, types,
+        lambda service, rid: guests.running(service, rid),
+        lambda node: subscriptions.agent(node) == "answering", clock, inspector.refresh)
+    guests = Guests(registry, inspector, subscriptions)
+    enrolling = Enrolling(paths, members)
+    readiness = Readiness(guests, peers, subscriptions, enrolling, replicator.into_guest, clock)
+    knowledge = Knowledge(inspector, peers, facts)
+    claims = Claims(lambda: force.settings.node, store.claims, store.audit, peers,
+                    Looking(registry, inspector, knowledge, peers, subscriptions),
+                    lambda number: state_of(operations, number))
+    configurations = Configurations(registry, store, inspector, replicator, bus, types)
+    means = Means(force, inspector, store, clock, facts, knowledge, guests, readiness, subscriptions,
+                  peers, claims, configurations, lambda service: monitor.cleared(service))
+    actions = Actions(registry, operations, means)
+    monitor = Monitor(registry, operations, actions, means, boot_id())
+    inspector.sights = Sights(
+        guests.reports, replicator.in_step, monitor.budgets,
+        lambda held: (*monitor.notes(held), *replicator.notes(held)), knowledge.chosen)
+    parts = Parts(registry, store, bus, clock, inspector, operations, peers, subscriptions, guests, knowledge,
+                  replicator, members, claims, configurations, actions)
+    return Machinery(parts, monitor, Resolving(registry, operations, means), joining)
 
 
-async def _number(registry: Registry, store: Store, name: str, author: str) -> None:
-    held = registry.get(name)
-    newest = await store.revisions.newest(name)
-    number = await store.revisions.append(name, held.hash, held.text, origin=held.service.node, author=author,
-                                          base=str(newest["hash"]) if newest else "")
-    registry.renumber(name, number)
-
-
-def _refuses(settings: Settings, peer: Peer) -> str:
-    cluster = membership.load(settings.paths) if isinstance(peer, Identity) else None
-    return cluster.refuses(peer) if cluster is not None and isinstance(peer, Identity) else ""
+def _order_of(registry: Registry, instance: str) -> tuple[str, ...]:
+    """Whom to ask for the claim on an instance."""
+    held = registry.find(instance.partition("/")[0])
+    return order(held.service) if held is not None else ()
 
 
 def _make_directories(settings: Settings) -> None:
@@ -168,7 +263,7 @@ def _make_directories(settings: Settings) -> None:
         each.chmod(mode)
 
 
-def _save_snapshot(settings: Settings, documents: list[dict[str, Any]]) -> None:
+def _save_snapshot(settings: Settings, documents: list[dict[str, Any] | None]) -> None:
     text = json.dumps({"schema": "encap.snapshot/1", "services": documents})
     write_atomically(settings.paths.status_snapshot, text.encode(), 0o640)
 

@@ -57,7 +57,7 @@ class Delegate:
     async def carry_out(self, request: Request, who: str, more: Mapping[str, Any]) -> Ending:
         """`more`: further fields of the request's body. Raises what the other agent told, Silent
         when it is not heard, TakenBack when it failed and undid its part."""
-        body = {**request_body(request), **more,
+        body = {**request_body(request), **more, "local": True,
                 "origin": {"who": who, "node": self._operation.node, "operation": self._operation.id}}
         followed = _Followed(await self._begin(body))
         cancelling = asyncio.create_task(self._pass_on_cancel(followed.number))
@@ -73,8 +73,8 @@ class Delegate:
         deadline = self._now() + self._working
         while True:
             try:
-                answer = await self._persistently("POST", path, body=body, headers={"idempotency-key": self._key})
-                return _id_of(answer)
+                headers = {"idempotency-key": self._key}
+                return _id_of(await self._persistently("POST", path, body=body, headers=headers))
             except Busy as busy:
                 if self._now() > deadline or self._operation.cancelling.is_set():
                     raise
@@ -98,7 +98,8 @@ class Delegate:
                 return await self._peers.ask(self._step.where, method, path, timeout=CALL_TIMEOUT, **more)
             except Silent as error:
                 if self._now() - since > self._silent:
-                    raise Silent(f"{self._step.where} does not answer: {error.text}", code=error.code) from error
+                    raise Silent(f"{self._step.where} does not answer: {error.text}",
+                                 code=error.code) from error
             await asyncio.sleep(RETRY_PAUSE)
 
     async def _follow(self, followed: _Followed) -> Mapping[str, Any]:
@@ -115,7 +116,8 @@ class Delegate:
                     return document
                 self._contact = self._now()
             except NotFound as error:
-                raise Silent(f"{self._step.where} does not know the operation any more: {error.text}") from error
+                raise Silent(f"{self._step.where} does not know the operation any more: {error.text}",
+                             code="operation-lost") from error
             except Silent as error:
                 if self._now() - self._contact > self._silent:
                     raise Silent(f"{self._step.where} fell silent in the middle of {self._step.action}:"
@@ -164,13 +166,13 @@ class Delegate:
 
 def request_body(request: Request) -> dict[str, Any]:
     """The body of an action that stands for `request`; only what differs from the defaults."""
-    body: dict[str, Any] = {"action": request.action, "local": True}
+    body: dict[str, Any] = {"action": request.action}
     for name in ("nodes", "rids", "subsets", "slave"):
         if getattr(request, name):
             body[name] = list(getattr(request, name))
     if request.tags:
         body["tags"] = ",".join("+".join(each) for each in request.tags)
-    for name in ("to", "master", "slaves", "force"):
+    for name in ("to", "master", "slaves", "force", "local"):
         if getattr(request, name):
             body[name] = getattr(request, name)
     return body

@@ -41,11 +41,7 @@ class Enrolling:
     async def needed(self, node: str, driver: Executing, *, late: bool) -> bool:
         """Whether a guest has no certificate of ours. `late`: it should have answered by now,
         so the key that it holds is compared with the one it joined with, once."""
-        cluster = self._members.cluster()
-        member = cluster.member(node) if cluster else None
-        if member is not None and member.revoked:
-            raise Refused(f"{node} was removed from the cluster, so it gets no certificate", code="revoked",
-                          hint=f"to take it in again: svc node token {node} --guest")
+        member = self._refuse_removed(node)
         if member is None or not member.key_hash:
             return True
         if not late or node in self._looked_at:
@@ -63,12 +59,23 @@ class Enrolling:
         bundle = await asyncio.to_thread(joining.guest_bundle, self._paths, csr, node, where)
         _checked(node, await driver.execute("agentd", "join", "--pipe", "--install", stdin=bundle,
                                             timeout=TIMEOUT))
+        self._refuse_removed(node)  # it may have been removed meanwhile
         await self._members.admit(await asyncio.to_thread(joining.guest_member, csr, node))
         self._looked_at.discard(node)
         log.info("%s got its certificate through its driver", node)
 
+    def _refuse_removed(self, node: str) -> Member | None:
+        """The guest as a member, None when it is none yet. Raises Refused for one that was removed."""
+        cluster = self._members.cluster()
+        member = cluster.member(node) if cluster else None
+        if member is not None and member.revoked:
+            raise Refused(f"{node} was removed from the cluster, so it gets no certificate", code="revoked",
+                          hint=f"to take it in again: svc node token {node} --guest")
+        return member
+
     async def _request(self, node: str, driver: Executing) -> bytes:
-        answer = await driver.execute("agentd", "join", "--pipe", "--request", "--name", node, timeout=TIMEOUT)
+        answer = await driver.execute("agentd", "join", "--pipe", "--request", "--name", node,
+                                      timeout=TIMEOUT)
         _checked(node, answer)
         if not answer.out.startswith("-----BEGIN CERTIFICATE REQUEST-----"):
             raise InvalidRequest(f"{node} gave no signing request: {answer.out[:60]!r}", code="invalid-reply")

@@ -93,7 +93,7 @@ async def lively(events: AsyncIterator[T]) -> AsyncIterator[T | None]:
     pending: asyncio.Task[T] | None = None
     try:
         while True:
-            pending = pending or asyncio.ensure_future(anext(events))  # type: ignore[arg-type]
+            pending = pending or asyncio.ensure_future(anext(events))
             done, _ = await asyncio.wait((pending,), timeout=HEARTBEAT)
             if not done:
                 yield None

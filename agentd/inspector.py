@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.bus import Bus
-from agentd.core.errors import EncapError
 from agentd.core.build import SYNC
+from agentd.core.errors import EncapError
 from agentd.core.folding import InstanceContext, instance_document
 from agentd.core.guest_part import GuestReport
 from agentd.core.model import Level, Resource
@@ -84,7 +84,7 @@ class Inspector:
             seen[resource.rid] = self._observation(seen.get(resource.rid), probe)
         if wanted is None or self._statuses(name) != before:
             # Told even when nothing changed: a listener learns how fresh it is.
-            self._bus.publish("status", name)
+            self.tell(name)
 
     async def refresh_all(self) -> None:
         for held in list(self._registry):
@@ -101,10 +101,19 @@ class Inspector:
             seen = {**seen, SYNC: self._observation(seen.get(SYNC), step)}
         return instance_document(held.service, seen, self.sights.reports(held), InstanceContext(
             now=self._clock.monotonic(), observed_at=stamp(self._clock.wall()), revision=held.revision,
-            hash=held.hash, frozen=self._facts.get(name, {}).get("frozen"), operation=operation,
+            hash=held.hash, frozen=self._facts.get(name, {}).get("frozen"),
+            expected=bool(self._facts.get(name, {}).get("expected")), operation=operation,
             in_step={Status.UP: True, Status.WARN: False}.get(step.status),
             notes=(*notes, *self.sights.notes(held)), restart=self.sights.budgets(held),
             chosen=self.sights.chosen(held)))
+
+    def tell(self, name: str) -> None:
+        """Something of the service's status changed that is no probe."""
+        self._bus.publish("status", name)
+
+    def forget(self, name: str) -> None:
+        """The service is deleted."""
+        self._seen.pop(name, None)
 
     def status(self, name: str) -> dict[str, Status]:
         """rid -> status, of what was probed."""

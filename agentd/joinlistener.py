@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -80,6 +80,11 @@ class JoinListener:
         ca_key_hash = pki.hash_of(settings.paths.ca_certificate.read_bytes())
         text = Token(cluster.name, role, name, settings.node, where, ca_key_hash, secret)
         return Issued(str(text), datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds"))
+
+    async def withdraw(self, names: Collection[str]) -> None:
+        """The tokens for these nodes are good no more: they were removed from the cluster."""
+        self._tokens.withdraw(names)
+        await self.refresh()
 
     async def refresh(self) -> None:
         """Open the door while a token is unspent, and shut it after. Also at the daemon's start."""

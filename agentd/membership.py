@@ -129,7 +129,8 @@ def from_document(document: object) -> Cluster:
     members = [_member(entry) for entry in entries]
     if len({m.name for m in members}) != len(members):
         raise InvalidRequest("a name occurs twice among the members", code="bad-members")
-    return Cluster(str(document["name"]), revision, _sorted(members))
+    # A list is never older than its newest member, or changes made here could lose against it.
+    return Cluster(str(document["name"]), max((revision, *(m.revision for m in members))), _sorted(members))
 
 
 def _is_revision(value: object) -> bool:
@@ -165,7 +166,7 @@ def load(paths: Paths) -> Cluster | None:
         return from_document(tomllib.loads(paths.cluster_file.read_text("utf-8")))
     except FileNotFoundError:
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidRequest) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, InvalidRequest) as error:
         raise InvalidConfig(f"{paths.cluster_file}: {error}", (),
                             hint="it is written by `svc node`; copy it from another hypervisor") from error
 

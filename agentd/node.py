@@ -1,159 +1,210 @@
-"""The use cases of this node: what the API calls. No HTTP here, and no driver.
+"""The use cases of this node that only look: what the API, the feed and the command line read.
 
-This version acts on the resources of its own level. What would need another agent (a guest's
-part, a claim from other hypervisors) is refused before anything is done.
+What changes something is in its own module, and the routes find it here: `actions`,
+`configurations`, `operations`, `members`, `claims`, `replicator`.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
-from agentd.core.config import parse
-from agentd.core.errors import EditConflict, InvalidRequest, StorageTrouble
-from agentd.core.known import Known
-from agentd.core.plan import Plan, Request
-from agentd.core.planner import plan
-from agentd.core.validation import validate
+from agentd.acting import Actions
+from agentd.boot import boot_id
+from agentd.bus import Bus
+from agentd.claiming import Claims
+from agentd.configurations import Configurations
+from agentd.core.cluster_status import cluster_document
+from agentd.core.model import Level
+from agentd.core.routing import all_nodes
+from agentd.core.status import Status
+from agentd.feed import Feed
+from agentd.guests import Guests
 from agentd.inspector import Inspector
-from agentd.operation import Operation, Origin
+from agentd.knowing import Knowledge, others_of
+from agentd.members import Members
 from agentd.operations import Operations
-from agentd.performing import Caller, Performer, refuse_what_needs_others, verdict
-from agentd.registry import Registry
+from agentd.peers import Answer, Peers, Silence
+from agentd.registry import Held, Registry
+from agentd.replicator import Replicator
 from agentd.settings import Settings
 from agentd.store import Store
+from agentd.subscription import Subscriptions
 from agentd.timers import Clock, stamp
-from drivers import Catalogue
 
-log = logging.getLogger("encap.node")
+CAPABILITIES = ("status", "config", "actions", "events", "replica", "claims")
+REFRESH_TIMEOUT = 10.0
 
-CAPABILITIES = ("status", "config", "local-actions")
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """What is fixed while the process lives. `run_id`: of this run of the daemon."""
+
+    version: str
+    run_id: str
+    started_at: str
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a node is made of; see the modules."""
+
+    registry: Registry
+    store: Store
+    bus: Bus
+    clock: Clock
+    inspector: Inspector
+    operations: Operations
+    peers: Peers
+    subscriptions: Subscriptions
+    guests: Guests
+    knowledge: Knowledge
+    replicator: Replicator
+    members: Members
+    claims: Claims
+    configurations: Configurations
+    actions: Actions
 
 
 class Node:
-    """One node. `facts`: service -> key -> value (frozen, expected), shared with the inspector."""
+    """One node. `settings` gives those in force, `listening` where this daemon can be reached."""
 
-    def __init__(
-        self, settings: Settings, version: str, boot_id: str, registry: Registry, inspector: Inspector,
-        operations: Operations, store: Store, clock: Clock, types: Catalogue,
-        facts: dict[str, dict[str, Any]],
-    ) -> None:
-        self.settings, self._version, self._boot_id = settings, version, boot_id
-        self.registry, self.inspector, self.operations = registry, inspector, operations
-        self._store, self._clock, self._types, self._facts = store, clock, types, facts
-        self._started_at = stamp(clock.wall())
+    def __init__(self, settings: Callable[[], Settings], who: Identification, parts: Parts,
+                 listening: Callable[[], tuple[str, ...]]) -> None:
+        self._settings, self._who, self._parts, self._listening = settings, who, parts, listening
+        self._boot_id = boot_id()
+        self.registry, self.operations, self.actions = parts.registry, parts.operations, parts.actions
+        self.configurations, self.replicator = parts.configurations, parts.replicator
+        self.members, self.claims = parts.members, parts.claims
+        self.feed = Feed(parts.bus, self)
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings()
 
     def describe(self) -> dict[str, Any]:
+        trouble = self._parts.store.trouble
         return {
             "schema": "encap.node/1", "node": self.settings.node, "cluster": self.settings.cluster,
-            "version": self._version, "capabilities": list(CAPABILITIES), "boot_id": self._boot_id,
-            "started_at": self._started_at, "services": sorted(h.name for h in self.registry),
-            "unreadable": dict(self.registry.troubles),
-            "trouble": self._store.trouble.text if self._store.trouble else None,
+            "version": self._who.version, "capabilities": list(CAPABILITIES), "boot_id": self._boot_id,
+            "run_id": self._who.run_id, "started_at": self._who.started_at, "services": self.names(),
+            "listen": list(self._listening()), "unreadable": dict(self.registry.troubles),
+            "trouble": trouble.text if trouble else None,
         }
 
-    def services(self) -> list[dict[str, Any]]:
-        return [self.summary(h.name) for h in sorted(self.registry, key=lambda h: h.name)]
+    def names(self) -> list[str]:
+        return sorted(held.name for held in self.registry)
 
-    def summary(self, name: str) -> dict[str, Any]:
-        document, service = self.status(name), self.registry.get(name).service
-        return {key: document[key] for key in ("node", "level", "avail", "overall", "topology", "frozen",
-                                               "operation")} | {
-            "name": name, "nodes": list(service.nodes), "instances": {service.node: document["avail"]}}
+    # --- one service
 
-    def status(self, name: str) -> dict[str, Any]:
+    def status(self, name: str) -> dict[str, Any] | None:
+        """The status document, from memory; None when there is no such service."""
+        if self.registry.find(name) is None:
+            return None
         running = self.operations.running(name)
         shown = None if running is None else {
             "id": running.id, "action": running.action, "phase": running.document(plan=False)["phase"]}
-        return self.inspector.document(name, shown)
+        return self._parts.inspector.document(name, shown)
 
-    async def refreshed_status(self, name: str) -> dict[str, Any]:
-        await self.inspector.refresh(name)
-        return self.status(name)
-
-    def validate(self, text: str, name: str = "service") -> dict[str, Any]:
-        document, found = parse(text)
-        findings = validate(document, self._types, name, found)
-        return {"errors": [f.document() for f in findings if f.severity == "error"],
-                "warnings": [f.document() for f in findings if f.severity != "error"]}
-
-    async def put_config(self, name: str, text: str, if_match: str | None, create: bool, who: str,
-                         dry_run: bool = False) -> dict[str, Any]:
-        """Accept a new text. `if_match`: the hash it was edited from; `create`: there must be none."""
-        held = self.registry.get(name) if name in self.registry else None
-        if held is None and not create:
-            self.registry.get(name)
-        if create and held is not None:
-            raise EditConflict(f"there is a service {name} already", hint="svc edit changes it")
-        if not create and if_match is None:
-            raise InvalidRequest("say which text was edited: If-Match with its ETag",
-                                 code="precondition-required")
-        if held is not None and if_match not in (held.hash, "*"):
-            raise EditConflict(f"{name} was changed meanwhile: it is {held.hash} now",
-                               hint="get the present text and edit that")
-        fresh = self.registry.examine(name, text)
-        warnings = [f.document() for f in fresh.findings if f.severity != "error"]
-        if not dry_run and (held is None or held.hash != fresh.hash):
-            number = await self._store.revisions.append(name, fresh.hash, text, origin=self.settings.node,
-                                                        author=who, base=held.hash if held else "")
-            fresh = self.registry.install(fresh, number)
-            await self._store.audit.append(who, "config", name, hash=fresh.hash, revision=number)
-            await self.inspector.refresh(name)
-        kept = fresh if dry_run or held is None or held.hash != fresh.hash else held
-        return {"revision": kept.revision, "hash": kept.hash, "warnings": warnings}
-
-    async def edit_config(
-        self, name: str, changes: Sequence[tuple[str, str, str]], removed: Sequence[tuple[str, str]],
-        if_match: str | None, who: str, dry_run: bool,
-    ) -> dict[str, Any]:
-        """Set and remove options; comments and all other lines stay."""
-        document = self.registry.get(name).document
-        for section, option, value in changes:
-            document = document.set(section, option, value)
-        for section, option in removed:
-            document = document.unset(section, option)
-        return await self.put_config(name, str(document), if_match, False, who, dry_run)
-
-    def plan(self, name: str, request: Request) -> Plan:
-        """What `request` would do now. Raises as `agentd.core.planner.plan`."""
-        return plan(self.registry.get(name).service, request, self._known(name))
-
-    async def act(self, name: str, request: Request, caller: Caller) -> Operation:
-        """Begin an action; the operation is returned at once. Refused before it is recorded."""
+    async def instance(self, name: str, *, refresh: bool = False) -> dict[str, Any]:
+        """The status document; with `refresh` after probing everything, in the guests too."""
         held = self.registry.get(name)
-        await self.inspector.refresh(name)
-        chosen = self.plan(name, request)
-        refuse_what_needs_others(held, request, chosen)
-        operation = await self.operations.create(
-            name, request.action, plan=chosen.document(), origin=Origin(caller.who), key=caller.key,
-            body=caller.body)
+        if refresh:
+            await asyncio.gather(self._parts.inspector.refresh(name), self._refresh_guests(held))
+        return self.status(name) or self._parts.inspector.document(name)
 
-        performer = Performer(held, caller, self.inspector, self._store, self._clock, self._facts)
-        self.operations.run(operation, lambda running: performer.carry_out(chosen, request, running))
-        return operation
+    async def _refresh_guests(self, held: Held) -> None:
+        """Ask the agents in running containers to look now; one that is silent stays as it is shown."""
+        nodes = [guest.node for guest in held.service.guests
+                 if self._parts.guests.running(held.name, guest.container)]
+        path = f"/v1/services/{quote(held.name)}/status?refresh=true"
+        answers = await self._parts.peers.fan_out(nodes, "GET", path, timeout=REFRESH_TIMEOUT)
+        for node, answer in answers.items():
+            if isinstance(answer, Answer) and isinstance(answer.value, Mapping):
+                self._parts.subscriptions.take_in(node, held.name, answer.value)
 
-    def unheard(self) -> list[dict[str, Any]]:
-        """The other nodes of the services here: this version asks none of them, and says so."""
-        here = self.settings.node
-        others = {n for h in self.registry for n in (*h.service.nodes, *h.service.drpnodes) if n != here}
-        why = "not asked: this version asks no other node"
-        return [{"node": node, "since": None, "why": why} for node in sorted(others)]
+    async def everywhere(self, name: str, *, refresh: bool = False) -> dict[str, Any]:
+        """The service on all its hypervisors (encap.cluster-status/1)."""
+        held = self.registry.get(name)
+        service = held.service
+        instances: list[dict[str, Any]] = []
+        silences: list[dict[str, Any]] = []
+        if service.level is Level.HOST:
+            instances, silences = await self._parts.knowledge.instances(held, refresh=refresh)
+        own = await self.instance(name, refresh=refresh)
+        order = {node: place for place, node in enumerate((*all_nodes(service), service.node))}
+        shown = sorted([own, *instances], key=lambda d: order.get(d["node"], len(order)))
+        return cluster_document(name, service.topology, service.flex_min, shown, self._told(silences))
 
-    async def resolve_interrupted(self) -> None:
-        """Name the result of what a killed daemon left behind, by probing. Nothing is started."""
-        for operation in self.operations.interrupted():
-            if operation.service not in self.registry:
-                await self.operations.resolve(operation, "unknown", "the service is not known here any more")
-                continue
-            await self.inspector.refresh(operation.service)
-            result, text = verdict(operation.document(), self.inspector.status(operation.service))
-            await self.operations.resolve(operation, result, text)
-            try:
-                await self._store.intents.forget(operation.id)
-            except StorageTrouble as error:
-                log.error("an intent of operation %s is not forgotten: %s", operation.id, error.text)
+    def _told(self, silences: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Since when a node is silent, in the time of people."""
+        now, wall = self._parts.clock.monotonic(), self._parts.clock.wall()
+        told = []
+        for one in silences:
+            age = None if one["since"] is None else max(0.0, now - one["since"])
+            since = None if age is None else stamp(wall - timedelta(seconds=age))
+            told.append({"node": one["node"], "since": since, "why": one["why"], "age": age})
+        return told
 
-    def _known(self, name: str) -> Known:
-        return Known(status=self.inspector.status(name), states=self.inspector.states(name),
-                     frozen=bool(self._facts.get(name, {}).get("frozen")))
+    # --- all services
+
+    def services(self) -> list[dict[str, Any]]:
+        """A summary of each service here."""
+        return [self.summary(name) for name in self.names()]
+
+    def summary(self, name: str) -> dict[str, Any]:
+        held = self.registry.get(name)
+        document = self.status(name) or {}
+        return {key: document[key] for key in ("node", "level", "avail", "overall", "topology", "frozen",
+                                               "operation")} | {
+            "name": name, "nodes": list(held.service.nodes), "flex_min": held.service.flex_min,
+            "instances": {held.service.node: document["avail"]}}
+
+    async def cluster_services(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The services of all hypervisors, each counted over its instances; and who was not heard."""
+        rows = {row["name"]: [row] for row in self.services()}
+        others = {node for held in self.registry for node in others_of(held.service)}
+        nodes = sorted(others.union(self.members.others()))
+        answers = await self._parts.peers.fan_out(nodes, "GET", "/v1/services")
+        silences = []
+        for node, answer in answers.items():
+            found = _summaries(answer, node)
+            if found is None:
+                why = answer.why if isinstance(answer, Silence) else "its answer is no list of services"
+                since = answer.since if isinstance(answer, Silence) else None
+                silences.append({"node": node, "since": since, "why": why})
+            for row in found or ():
+                rows.setdefault(row["name"], []).append(row)
+        return [_counted(rows[name], silences) for name in sorted(rows)], self._told(silences)
+
+
+def _counted(rows: list[dict[str, Any]], silences: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row for a service, from those of its nodes, the first of which is this node's own if it has one."""
+    first = rows[0]
+    place = {node: number for number, node in enumerate(first["nodes"])}
+    rows = sorted(rows, key=lambda row: place.get(row["node"], len(place)))
+    silent = [one for one in silences if one["node"] in place]
+    whole = cluster_document(first["name"], first["topology"], first["flex_min"], rows, silent)
+    return {**first, "avail": whole["avail"], "overall": whole["overall"],
+            "instances": {row["node"]: row["avail"] for row in rows}}
+
+
+def _summaries(answer: Answer | Silence, node: str) -> list[dict[str, Any]] | None:
+    """What another hypervisor lists, as far as it can be relied on."""
+    value = answer.value if isinstance(answer, Answer) else None
+    listed = value.get("services") if isinstance(value, Mapping) else None
+    if not isinstance(listed, list):
+        return None
+    return [dict(row) for row in listed if isinstance(row, Mapping) and _is_summary(row, node)]
+
+
+def _is_summary(row: Mapping[str, Any], node: str) -> bool:
+    states, nodes = tuple(Status), row.get("nodes")
+    return (row.get("node") == node and isinstance(row.get("name"), str) and row.get("avail") in states
+            and row.get("overall") in states and row.get("topology") in ("failover", "flex")
+            and isinstance(row.get("flex_min"), int)
+            and isinstance(nodes, list) and all(isinstance(each, str) for each in nodes))

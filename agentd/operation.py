@@ -80,12 +80,14 @@ class Operation:
         self.id: str = document["id"]
         self.service: str = document["service"]
         self.action: str = document["action"]
+        self.node: str = document["node"]
         self.mutating = mutating
         self.cancelling = asyncio.Event()
         self._clock, self._keeper = clock, keeper
         self.events = _Events(told)
         self._relay = _Relay()
         self._over = asyncio.Event()
+        self._taken = False
         if self.ended:
             self._over.set()
 
@@ -100,6 +102,11 @@ class Operation:
     @property
     def begun(self) -> bool:
         return self._document["started_at"] is not None
+
+    def take(self) -> bool:
+        """Whether the caller is the first to take charge of it: of two with one key, one is."""
+        taken, self._taken = self._taken, True
+        return not taken
 
     def document(self, *, plan: bool = True) -> dict[str, Any]:
         """The operation document, ``encap.operation/1``; without `plan` that field is null."""

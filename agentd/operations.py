@@ -65,24 +65,28 @@ class Operations:
     async def create(
         self, service: str, action: str, *, plan: Mapping[str, Any] | None = None,
         origin: Origin | None = None, mutating: bool = True, key: str = "", body: bytes = b"",
+        request: Mapping[str, Any] | None = None,
     ) -> Operation:
         """A new queued operation, or the one that the same `key` and `body` made before.
 
-        `run` it next, without an await in between: a mutating operation holds its service
-        from here on. Raises Busy (details: ``operation``, the document of the running one),
-        and InvalidRequest with the code ``idempotency-mismatch`` for a key with another body.
+        `run` or `finish` it: a mutating operation holds its service from here on. `request`:
+        what was asked for, to be read after a restart. Raises Busy (details: ``operation``,
+        the document of the running one), and InvalidRequest with the code
+        ``idempotency-mismatch`` for a key with another body.
         """
         origin = origin or Origin()
         digest = hashlib.sha256(body).hexdigest()
-        known = await self._keys.used(origin.who, key, digest) if key else ""
-        if known:
-            return await self.get(known)
+        made = await self.made_before(origin.who, key, body)
+        if made is not None:
+            return made
         held = self._held.of(service)
         if mutating and held is not None:
             raise Busy(f"{service} on {self._node} is busy: {held.action}, operation {held.id}",
                        hint=f"svc op wait {held.id}, or svc op cancel {held.id}",
                        operation=held.document(plan=False))
-        operation = self._make(service, action, plan, origin, mutating)
+        operation = self._make(service, action, origin, mutating,
+                               plan=None if plan is None else dict(plan),
+                               request=None if request is None else dict(request))
         self._held.add(operation)
         if key:
             self._keys.remember(origin.who, key, KnownKey(digest, operation.id))
@@ -97,6 +101,11 @@ class Operations:
             operation.announce()
             raise
         return operation
+
+    async def made_before(self, who: str, key: str, body: bytes) -> Operation | None:
+        """The operation that `who` made with this idempotency key; None when there is none."""
+        known = await self._keys.used(who, key, hashlib.sha256(body).hexdigest()) if key else ""
+        return await self.get(known) if known else None
 
     def run(self, operation: Operation, work: Work) -> bool:
         """Carry out `work` as this operation, in a task that is never lost.
@@ -149,6 +158,8 @@ class Operations:
         if held is not None:
             return held
         saved = await self._store.operations.get(number) if is_ulid(number) else None
+        if saved is None and self._store.database.refusal is not None:
+            raise self._store.database.refusal  # only a stand-in for the store that would know
         if saved is None:
             raise NotFound(f"there is no operation {number[:64]} on {self._node}",
                            hint="svc op ls lists them; the oldest are forgotten", code="operation-not-found")
@@ -194,13 +205,13 @@ class Operations:
             outcome = Outcome("failed", None, ActionFailed(text, code="internal"))
         await self.finish(operation, outcome)
 
-    def _make(self, service: str, action: str, plan: Mapping[str, Any] | None, origin: Origin,
-              mutating: bool) -> Operation:
+    def _make(self, service: str, action: str, origin: Origin, mutating: bool, **known: Any) -> Operation:
         document = {
             "schema": "encap.operation/1", "id": self._new_id(), "service": service, "action": action,
             "node": self._node, "origin": origin.document(), "state": "queued", "result": None,
-            "undone": None, "phase": None, "plan": None if plan is None else dict(plan),
+            "undone": None, "phase": None, "plan": None, "request": None,
             "created_at": stamp(self._clock.wall()), "started_at": None, "ended_at": None, "problem": None,
+            **known,
         }
         return Operation(document, mutating, self._clock, self._keeper)
 
@@ -211,6 +222,16 @@ class Operations:
         except StorageTrouble as error:
             log.error("operation %s is not saved: %s", operation.id, error.text)
             operation.emit(Happening(Kind.LOG, f"this operation is not saved: {error.text}"))
+
+
+async def state_of(operations: Operations, number: str) -> str:
+    """For those who granted a claim to it: running, ended or unknown-operation. Raises
+    StorageTrouble where that cannot be told."""
+    try:
+        operation = await operations.get(number)
+    except NotFound:
+        return "unknown-operation"
+    return "ended" if operation.ended else "running"
 
 
 async def _patiently(saving: Awaitable[T]) -> T:

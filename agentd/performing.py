@@ -5,23 +5,22 @@ A step probes, acts if needed and probes again: only the last probe says that it
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 from agentd.chaining import Caller, Chain, Means
 from agentd.core.claims import Claim, instance_name, order
-from agentd.core.errors import ActionFailed, NotSupported, Silent, StorageTrouble
+from agentd.core.errors import ActionFailed, EncapError, NotSupported, Silent, StorageTrouble
 from agentd.core.events import Happening, Kind
 from agentd.core.expectation import Ended, after
-from agentd.core.model import Resource
+from agentd.core.model import Level, Resource
 from agentd.core.plan import Plan, Request, Step
 from agentd.core.planner import plan as plan_here
 from agentd.core.routing import all_nodes
 from agentd.core.status import Status
 from agentd.executor import Done, Emit, Outcome, SkippedStep, TakenBack, UnknownStep, execute
-from agentd.guests import SHARES
 from agentd.operation import Operation
+from agentd.readiness import SHARES
 from agentd.registry import Held
 from agentd.timers import stamp
 
@@ -43,8 +42,12 @@ class Performer:
     async def carry_out(self, plan: Plan, request: Request) -> Outcome:
         """Run a plan, and remember what follows from its end."""
         self._planned = {step.id: step for step in plan.steps}
-        if self.spans_hypervisors(plan):
+        for left in plan.skipped:
+            self._tell(Happening(Kind.SKIPPED, left.why, where=left.where, what=left.what))
+        if self._spans_hypervisors(plan):
             return await execute(plan, self._perform, self._tell, self._operation.cancelling)
+        if not self._concerns_us(plan):
+            return Outcome("succeeded")
         whole = is_whole(request)
         verify = self._verifier(request.action) if whole else None
         outcome = await execute(plan, self._perform, self._tell, self._operation.cancelling, verify)
@@ -55,17 +58,23 @@ class Performer:
             self._tell(Happening(Kind.LOG, f"not all of the end is saved: {error.text}"))
         return outcome
 
-    def spans_hypervisors(self, plan: Plan) -> bool:
+    def _spans_hypervisors(self, plan: Plan) -> bool:
         """Whether the steps of a plan are the parts of whole hypervisors."""
         nodes = all_nodes(self._held.service)
         return any(step.request is not None and step.where in nodes for step in plan.own)
+
+    def _concerns_us(self, plan: Plan) -> bool:
+        """Whether there is anything for this node or its guests; else the service is another node's."""
+        service = self._held.service
+        ours = {service.node, *(guest.node for guest in service.guests)}
+        return bool(plan.own) or any(left.where in ours for left in plan.skipped)
 
     async def claim(self, plan: Plan) -> None:
         """Before anything of a failover instance is started here, every hypervisor has to grant it."""
         service = self._held.service
         instance = instance_name(service)
         starts = any(s.action == "start" and s.where == service.node and s.request is None for s in plan.own)
-        if instance and starts:
+        if instance and starts and service.level is Level.HOST:
             await self._means.claims.take(Claim(instance, self._operation.id, service.node), order(service),
                                           self._caller.assume_down, self._caller.who)
 
@@ -102,7 +111,7 @@ class Performer:
         """This node's part of a plan over several hypervisors: planned now, with what is known now."""
         asked = step.request or Request(step.action)
         await self._means.inspector.refresh(self._held.name)
-        part = plan_here(self._held.service, asked, self._means.knowledge.here(self._held))
+        part = plan_here(self._held.service, asked, await self._means.knowledge.for_part(self._held))
         inner = Performer(self._held, self._caller, self._means, self._operation, step.id)
         await inner.claim(part)
         outcome = await inner.carry_out(part, asked)
@@ -114,7 +123,8 @@ class Performer:
             return UnknownStep(text)
         if problem is not None and outcome.undone is False:
             raise problem
-        raise TakenBack(text, code=problem.code if problem else "cancelled", hint=problem.hint if problem else "")
+        code, hint = (problem.code, problem.hint) if problem is not None else ("cancelled", "")
+        raise TakenBack(text, code=code, hint=hint)
 
     # --- what this node does
 
@@ -154,7 +164,21 @@ class Performer:
             return UnknownStep(f"{step.what}: its state cannot be told after {step.action}; a probe will")
         if found not in (*goal, Status.NA):
             raise ActionFailed(f"{step.what} is {found} after {step.action}")
+        if step.action == "start":
+            await self._reach(step, emit)
         return Done()
+
+    async def _reach(self, step: Step, emit: Emit) -> None:
+        """A guest of which the plan asks nothing (another one is chosen) is brought in step all the
+        same; when that fails, the start of its container has not."""
+        guest = self._held.service.guest(step.what)
+        if guest is None or not guest.resources or any(s.where == guest.node for s in self._planned.values()):
+            return
+        try:
+            await self._means.readiness.bring_up(
+                self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True)
+        except EncapError as error:
+            emit(Happening(Kind.LOG, f"{error.text}; going on"))
 
     def _verifier(self, action: str) -> Callable[[], Awaitable[None]] | None:
         """After a full start avail is up, after a full stop down; or there is nothing to say."""
@@ -198,21 +222,3 @@ def _with_share(container: Resource) -> Resource:
     if not whole:
         return container
     return replace(container, options={**container.options, "start_timeout": whole * SHARES["up"]})
-
-
-def verdict(document: Mapping[str, Any], status: Mapping[tuple[str, str], Status]) -> tuple[str, str]:
-    """The result of an interrupted operation, from what its resources are like now.
-
-    `status`: by (node, rid), of this level and of the guests.
-    """
-    steps = (document["plan"] or {}).get("steps", ())
-    touched = dict.fromkeys((s["where"], s["what"]) for s in steps)
-    found = {key: status[key] for key in touched if key in status}
-    goal = Status.DOWN if document["action"].startswith(("stop", "shutdown")) else Status.UP
-    told = ", ".join(f"{rid} {state}" for (_where, rid), state in found.items())
-    if not found:
-        return "unknown", "the daemon was interrupted, and no resource tells how far it came; repeat it"
-    if Status.UNDEF in found.values():
-        return "unknown", f"the daemon was interrupted; found {told}; a probe that answers will tell"
-    done = all(state in (goal, Status.NA) for state in found.values())
-    return ("succeeded" if done else "failed"), f"the daemon was interrupted; found {told}"

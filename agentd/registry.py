@@ -21,7 +21,7 @@ from agentd.core.model import Service
 from agentd.core.names import is_service_name
 from agentd.core.replication import content_hash
 from agentd.core.validation import validate
-from agentd.files import write_atomically
+from agentd.files import remove, write_atomically
 
 TEXT_LIMIT = 1 << 20
 """Bytes of a configuration text."""
@@ -74,14 +74,14 @@ class Registry:
                            hint="svc ls lists the services", code="service-not-found") from None
 
     def examine(self, name: str, text: str) -> Held:
-        """What `text` would be as service `name`; InvalidConfig when it has errors."""
+        """What `text` would be as service `name`; InvalidConfig when it has errors for this node."""
         if not is_service_name(name):
             raise InvalidRequest(f"{name!r} is not a service name",
                                  hint="lower-case letters, digits, dot, dash and underscore, at most 63")
         if len(text.encode()) > TEXT_LIMIT:
             raise InvalidRequest("a configuration is at most 1 MiB", code="too-large")
         document, found = parse(text)
-        findings = validate(document, self._types, name, found)
+        findings = validate(document, self._types, name, found, self._node())
         errors = [f.document() for f in findings if f.severity == "error"]
         if errors:
             raise InvalidConfig(f"{name}: the configuration has {len(errors)} error(s)", errors,
@@ -93,6 +93,14 @@ class Registry:
         path = self.path(held.name)
         write_atomically(path, held.text.encode(), 0o600)
         return self._keep(replace(held, revision=revision, stamp=_stamp(path) or (0, 0)))
+
+    def remove(self, name: str) -> None:
+        """Delete the file of `name` and forget the service."""
+        remove(self.path(name))
+        self._held.pop(name, None)
+        self._unreadable.pop(name, None)
+        self.troubles.pop(name, None)
+        self.generation += 1
 
     def renumber(self, name: str, revision: int) -> None:
         """The text of `name` got its number."""

@@ -13,7 +13,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,8 @@ USER_ROLES = ("viewer", "operator", "editor", "admin")
 """From the least to the most; each may do what those before it may."""
 SIZE_LIMIT = 256 << 10
 """Bytes of the settings file."""
+MEMBERS_LIMIT = 8 << 20
+"""Bytes of the list of members, which is longer than any settings."""
 
 Address = tuple[str, int]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -112,6 +114,19 @@ class Settings:
         return tuple(key for key in ("node", "cluster", "socket_group", "workers")
                      if getattr(self, key) != getattr(new, key))
 
+    def after_joining(self, fresh: Settings) -> Settings:
+        """These settings with the cluster and the addresses of `fresh`, when this node had no cluster.
+
+        A guest gets both from its hypervisor while its daemon runs, and nothing was served to
+        anybody else before: this needs no restart. Everything else stays as it is.
+        """
+        if self.cluster or not fresh.cluster:
+            return self
+        taken = {key: getattr(fresh, key) for key in ("cluster", "listen", "join_listen")}
+        origins = {key: where for key, where in self.origins.items() if key not in taken}
+        origins |= {key: where for key, where in fresh.origins.items() if key in taken}
+        return replace(self, origins=MappingProxyType(origins), **taken)
+
 
 def load(root: Path) -> Settings:
     """The settings under `root`; InvalidConfig with every problem of the file."""
@@ -149,7 +164,7 @@ def _own_names(paths: Paths, values: dict[str, Any], origins: dict[str, str],
             problems.append({"section": "", "option": "node", "line": 0,
                              "text": f"the host name {values['node']!r} cannot be a node name",
                              "hint": f"write node = \"...\" into {paths.settings_file}"})
-    name = _parse(paths.cluster_file, _read(paths.cluster_file)).get("name", "")
+    name = _parse(paths.cluster_file, _read(paths.cluster_file, MEMBERS_LIMIT)).get("name", "")
     if not name:
         return
     if values.setdefault("cluster", name) != name:
@@ -158,18 +173,18 @@ def _own_names(paths: Paths, values: dict[str, Any], origins: dict[str, str],
     origins.setdefault("cluster", str(paths.cluster_file))
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, limit: int = SIZE_LIMIT) -> str:
     try:
         if not path.exists():
             return ""
         if not path.is_file():  # opening a FIFO would wait for ever
             raise InvalidConfig(f"{path} is not a regular file", ())
         with path.open("rb") as file:
-            raw = file.read(SIZE_LIMIT + 1)
+            raw = file.read(limit + 1)
     except OSError as error:
         raise StorageTrouble(f"cannot read {path}: {error.strerror}") from error
-    if len(raw) > SIZE_LIMIT:
-        raise InvalidConfig(f"{path}: more than {SIZE_LIMIT >> 10} KiB", ())
+    if len(raw) > limit:
+        raise InvalidConfig(f"{path}: more than {limit >> 10} KiB", ())
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

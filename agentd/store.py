@@ -280,6 +280,13 @@ class RevisionRows:
             (service, limit)).fetchall())
         return [dict(zip(_REVISION, row, strict=True)) for row in rows]
 
+    async def get(self, service: str, number: int, hash_: str) -> dict[str, Any] | None:
+        """The row of one text."""
+        row = await self._database.run(lambda connection: connection.execute(
+            "SELECT * FROM revisions WHERE service = ? AND number = ? AND hash = ?",
+            (service, number, hash_)).fetchone())
+        return dict(zip(_REVISION, row, strict=True)) if row else None
+
     async def newest(self, service: str) -> dict[str, Any] | None:
         found = await self.of(service, 1)
         return found[0] if found else None

@@ -52,7 +52,6 @@ class Sight:
 
     heard: float | None = None
     last_answer: str | None = None
-    boot: str = ""
     last_id: str = ""
     why: str = ""
     enrolling: bool = False
@@ -69,16 +68,16 @@ class Subscriptions:
     `part`: (service name, guest node) -> the service and the guest in it, None when the node
     is not a guest of that service here. `locate`: finds out where the agent of a guest is,
     False when its container does not run. `changed(service)`: a guest told something new.
-    `rebooted(node)`: a guest has another boot id than before.
+    `introduced(node, boot)`: a guest said in which boot it is.
     """
 
     def __init__(
         self, peers: Peers, clock: Clock, silence: Callable[[], float],
         part: Callable[[str, str], Part | None], locate: Callable[[str], Awaitable[bool]],
-        changed: Callable[[str], None], rebooted: Callable[[str], None],
+        changed: Callable[[str], None], introduced: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._peers, self._clock, self._silence = peers, clock, silence
-        self._part, self._locate, self._changed, self._rebooted = part, locate, changed, rebooted
+        self._part, self._locate, self._changed, self._told_boot = part, locate, changed, introduced
         self._sights: dict[str, Sight] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -184,13 +183,13 @@ class Subscriptions:
             async for event in stream:
                 self.heard(node)
                 sight.why = ""
-                self._hear(node, sight, event)
+                await self._hear(node, sight, event)
                 now = self._clock.monotonic()
                 tokens, filled = min(BURST, tokens + (now - filled) * RATE) - 1, now
                 if tokens < 0:
                     await asyncio.sleep(1 / RATE)
 
-    def _hear(self, node: str, sight: Sight, event: ServerEvent) -> None:
+    async def _hear(self, node: str, sight: Sight, event: ServerEvent) -> None:
         if event.kind == "comment":
             return
         sight.last_id = event.id[:80]
@@ -203,9 +202,9 @@ class Subscriptions:
             if sight.told.pop(service, None) is not None:
                 self._changed(service)
         elif event.kind == "node":
-            self._introduced(node, sight, event.data)
+            await self._introduced(node, sight, event.data)
 
-    def _introduced(self, node: str, sight: Sight, data: str) -> None:
+    async def _introduced(self, node: str, sight: Sight, data: str) -> None:
         """Who the guest says it is: all its services, and its boot."""
         try:
             document = parse_strictly(data)
@@ -213,14 +212,12 @@ class Subscriptions:
             sight.why = error.text
             return
         boot, services = document.get("boot_id"), document.get("services")
-        known = set(services) if isinstance(services, list) and all(isinstance(s, str) for s in services) else set()
+        known = {each for each in services if isinstance(each, str)} if isinstance(services, list) else set()
         for service in [s for s in sight.told if s not in known]:
             del sight.told[service]
             self._changed(service)
-        if isinstance(boot, str) and 0 < len(boot) <= 64 and boot != sight.boot:
-            before, sight.boot = sight.boot, boot
-            if before:
-                self._rebooted(node)
+        if isinstance(boot, str) and 0 < len(boot) <= 64:
+            await self._told_boot(node, boot)
 
 
 def _service_of(data: str) -> str:

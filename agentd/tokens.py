@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,6 +115,12 @@ class Tokens:
     def spend(self, token: Open) -> None:
         """On disk before the certificate leaves: a crash in between costs the token."""
         self._write(tuple(t for t in self.unspent() if t != token), self._wrong)
+
+    def withdraw(self, names: Collection[str]) -> None:
+        """Nobody joins under these names with a token that was made before now."""
+        kept = tuple(t for t in self.unspent() if t.name not in names)
+        if len(kept) != len(self._open):
+            self._write(kept, self._wrong)
 
     def _write(self, tokens: tuple[Open, ...], wrong: int) -> None:
         document = {"wrong": wrong, "open": [asdict(t) for t in tokens]}

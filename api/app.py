@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,8 +14,10 @@ from agentd.core.errors import ActionFailed, EncapError, InvalidRequest
 from agentd.node import Node
 from api.auth import Access, check_routes
 from api.errors import problem, status_of
-from api.routes import config, operations, services
+from api.routes import claims, config, events, nodes, operations, replicas, services
 from api.routes import node as node_routes
+
+log = logging.getLogger("encap.api")
 
 PROBLEM = "application/problem+json"
 _WORDS = {404: ("no-such-route", "there is no such route"),
@@ -26,7 +29,7 @@ def create_app(node: Node, access: Access, version: str) -> FastAPI:
     app = FastAPI(title="Encap", version=version, openapi_url=None, docs_url=None, redoc_url=None,
                   redirect_slashes=False)
     app.state.node, app.state.access = node, access
-    for module in (node_routes, services, config, operations):
+    for module in (node_routes, services, config, operations, events, nodes, claims, replicas):
         # Not include_router: it wraps the routes, and their rules could not be checked any more.
         app.router.routes.extend(module.router.routes)
     check_routes(app)
@@ -45,8 +48,9 @@ def create_app(node: Node, access: Access, version: str) -> FastAPI:
         document: dict[str, Any] = problem(EncapError(words, code=code), name) | {"status": error.status_code}
         return JSONResponse(document, error.status_code, dict(error.headers or {}), media_type=PROBLEM)
 
-    async def broke(_request: Request, error: Exception) -> JSONResponse:
-        # The error itself is logged by the server; its text may hold what callers should not see.
+    async def broke(request: Request, error: Exception) -> JSONResponse:
+        # Its text may hold what callers should not see.
+        log.error("%s %s: an error of the program", request.method, request.url.path, exc_info=error)
         document = problem(ActionFailed(f"internal error: {type(error).__name__}", code="internal"), name)
         return JSONResponse(document, 500, media_type=PROBLEM)
 

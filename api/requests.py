@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from agentd.core.names import is_node_name, is_service_name
 
 Word = Annotated[str, StringConstraints(max_length=256)]
+
+
+def _node(text: str) -> str:
+    if not is_node_name(text):
+        raise ValueError("not the name of a node")
+    return text
+
+
+def _instance(text: str) -> str:
+    if not is_service_name(text.removesuffix("/encap")):
+        raise ValueError("not a service, nor one with /encap")
+    return text
+
+
+NodeName = Annotated[Word, AfterValidator(_node)]
+Instance = Annotated[Word, AfterValidator(_instance)]
+ClaimingOperation = Annotated[str, StringConstraints(
+    max_length=40, pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}(\.[1-9][0-9]{0,8})?$")]
+"""The id of an operation; from its second try on with a full stop and the number of the try."""
+
+
+class OriginBody(BaseModel):
+    """For whom another agent asks: a person, at that agent's operation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    who: Word = ""
+    node: NodeName
+    operation: Annotated[str, StringConstraints(max_length=40, pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
 
 
 class ActionBody(BaseModel):
@@ -24,11 +55,22 @@ class ActionBody(BaseModel):
     slave: list[Word] = []
     slaves: bool = False
     force: bool = False
-    assume_down: list[Word] = []
+    assume_down: list[NodeName] = []
     stop_containers: list[Word] = []
     reason: Annotated[str, StringConstraints(max_length=1024)] = ""
     until: Word | None = None
     dry_run: bool = False
+    local: bool = False
+    origin: OriginBody | None = None
+
+
+class TokenBody(BaseModel):
+    """Which node is to join, and as what."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Word
+    role: Literal["hypervisor", "guest"]
 
 
 class Edit(BaseModel):
@@ -48,3 +90,46 @@ class EditBody(BaseModel):
 
     set: list[Edit] = []
     unset: list[Edit] = []
+
+
+class WireClaim(BaseModel):
+    """A claim as its claimant asks for it; `agentd.core.claims.Claim`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instance: Instance
+    operation: ClaimingOperation
+    claimant: NodeName
+    action: Annotated[str, StringConstraints(max_length=32, pattern=r"^[a-z][a-z-]*$")] = "start"
+    to: Annotated[Word, AfterValidator(lambda text: text and _node(text))] = ""
+
+
+class ClaimBody(BaseModel):
+    """A claimant's question, and the nodes that a user vouches for to be down."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    claim: WireClaim
+    assume_down: Annotated[list[NodeName], Field(max_length=64)] = []
+
+
+class ReleaseBody(BaseModel):
+    """What the caller gives back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instance: Instance
+    operation: ClaimingOperation
+
+
+class ReplicaBody(BaseModel):
+    """A configuration from another hypervisor; `agentd.core.replicas` checks what it says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    revision: Annotated[int, Field(ge=1, le=1 << 53)]
+    hash: Word
+    base: Word
+    text: Annotated[str, StringConstraints(max_length=1 << 20)]
+    author: Word
+    origin: Word

@@ -109,6 +109,7 @@ class StatusDocument(Model):
     in_step: bool | None = None
     topology: Literal["failover", "flex"]
     orchestrate: str
+    expected: Annotated[bool, Field(description="whether the instance is expected up on this node")] = False
     frozen: Frozen | None
     operation: Running | None
     provisioned: Provisioned
@@ -223,6 +224,7 @@ class OperationDocument(Model):
     undone: Annotated[bool | None, Field(description="null: there was nothing to undo")]
     phase: str | None
     plan: PlanDocument | None
+    request: Annotated[dict[str, Any] | None, Field(description="what was asked for")] = None
     created_at: Moment
     started_at: Moment | None
     ended_at: Moment | None

@@ -28,7 +28,8 @@ class InstanceContext:
     `in_step`: whether every copy of the configuration agrees, None when not known.
     `notes`: lines about the whole instance; warn and error ones degrade overall.
     `chosen`: the guest that has the instance of a failover encap level, where somebody
-    else than the guests of this node knows it.
+    else than the guests of this node knows it. `expected`: whether the instance is expected
+    up here.
     """
 
     now: float = 0.0
@@ -42,6 +43,7 @@ class InstanceContext:
     notes: tuple[LogLine, ...] = ()
     restart: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     chosen: str = ""
+    expected: bool = False
 
 
 def instance_document(
@@ -55,6 +57,7 @@ def instance_document(
         "schema": "encap.status/1", "service": service.name, "node": service.node,
         "level": service.level.value, "revision": context.revision, "hash": context.hash,
         "in_step": context.in_step, "topology": service.topology, "orchestrate": service.orchestrate,
+        "expected": context.expected,
         "frozen": _plain(context.frozen), "operation": _plain(context.operation),
         "provisioned": _all_provisioned(own), **_totals(own, folded, context),
         "groups": {group: str(merge(_statuses(own, group))) for group in DISPLAY},

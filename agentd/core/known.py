@@ -33,7 +33,8 @@ class Known:
     `guests`: status by rid in each guest, by container rid. `peers`: avail of each
     hypervisor's instance or ``silent``, this one's too. `frozen`: whether this instance is.
     `guest_silent`: the containers whose agent does not answer. `elsewhere`: guests that other
-    hypervisors run, by their node name; needed where the encap level is failover.
+    hypervisors run, by their node name; needed where the encap level is failover. `expected`: the
+    hypervisors on which the instance is expected up, whatever it is.
     """
 
     status: Mapping[str, Status] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Known:
     frozen: bool = False
     guest_silent: frozenset[str] = frozenset()
     elsewhere: Mapping[str, GuestInstance] = field(default_factory=dict)
+    expected: frozenset[str] = frozenset()
 
     def of(self, rid: str) -> Status:
         return self.status.get(rid, Status.UNDEF)

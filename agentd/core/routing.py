@@ -55,10 +55,12 @@ def all_nodes(service: Service) -> tuple[str, ...]:
 
 def route(
     service: Service, request: Request, peers: Peers, here: str, assume_down: Collection[str] = (),
+    expected: Collection[str] = (),
 ) -> Route:
     """Which hypervisors get `request`, which came to `here`.
 
     `peers`: avail of each hypervisor's instance, or ``silent``; a missing one is silent.
+    `expected`: where the instance is expected up, so that a stop has to be heard there too.
     Raises InvalidRequest for a node of no list, Refused and HeldElsewhere where a start
     could make two.
     """
@@ -66,7 +68,7 @@ def route(
     check(verb, request)
     if request.local or service.level is not Level.HOST:
         return Route((Target(here, request.action),))
-    view = _View(service, request, verb, peers, here, frozenset(assume_down))
+    view = _View(service, request, verb, peers, here, frozenset(assume_down), frozenset(expected))
     if request.nodes:
         return view.named()
     if not is_whole(request, verb):
@@ -92,6 +94,7 @@ class _View:
     peers: Peers
     here: str
     assume_down: frozenset[str]
+    expected: frozenset[str]
 
     def avail(self, node: str) -> str:
         return self.peers.get(node, SILENT)
@@ -173,7 +176,8 @@ class _View:
 
     def stop(self) -> Route:
         """Every hypervisor where the instance is not proven down, however late it answers."""
-        proven = {node for node in all_nodes(self.service) if self.avail(node) in self._proofs()}
+        proven = {node for node in all_nodes(self.service)
+                  if self.avail(node) in self._proofs() and node not in self.expected}
         skipped = tuple(self.skip(node, "already down") for node in all_nodes(self.service) if node in proven)
         return self.to(tuple(node for node in all_nodes(self.service) if node not in proven), skipped)
 
@@ -215,7 +219,7 @@ def plan_cluster(
     """
     here = here or service.node
     peers = {here: instance_avail(service, known), **known.peers}
-    way = route(service, request, peers, here, assume_down)
+    way = route(service, request, peers, here, assume_down, known.expected)
     if way.nodes == (here,) and service.node == here:
         local = plan(service, replace(request, action=way.targets[0].action, local=True), known)
         return replace(local, action=request.action, skipped=(*way.skipped, *local.skipped))

@@ -1,6 +1,8 @@
 """Everything that is wrong or odd in a configuration, from every point of view, at once.
 
-Points of view: what is written bare, and each node of nodes, drpnodes and encapnodes.
+Points of view: what is written bare, and each node of nodes, drpnodes and encapnodes. A
+guest holds a part of the text (`agentd.core.replication.view`), and judges what it reads
+itself: what it was not given is in the whole, and was judged there.
 """
 
 from __future__ import annotations
@@ -17,17 +19,18 @@ from agentd.core.names import is_node_name, is_service_name
 from agentd.core.rows import Tables, tables
 from agentd.core.scoping import NOBODY, SCOPES, View, is_resource, pick, ranks_of, scope
 from agentd.core.spelling import Spelling, by_scopes
-from agentd.core.viewpoints import LIST_LIMIT, Places, Seen, members, most_points, points
+from agentd.core.viewpoints import LIST_LIMIT, Places, Seen, members, most_points, points, seen_as
 
 _OTHER_ORDER = ("nodes", "drpnodes", "encapnodes", "flex_primary", "drp_flex_primary")
 """The order of OpenSVC 2.1, behind the node's own name."""
 
 
 def validate(
-    document: Document, types: Types, name: str, findings: Iterable[Finding] = ()
+    document: Document, types: Types, name: str, findings: Iterable[Finding] = (), node: str = NOBODY
 ) -> tuple[Finding, ...]:
     """`findings` are those of the parser; the result holds them and its own, by line.
 
+    `node`: who asks. Where it is a guest of the service, its own view alone is judged.
     The service may be accepted when none of them is an error.
     """
     found = list(findings)
@@ -43,7 +46,7 @@ def validate(
             )
         )
     if document.heads:
-        found += Validation(document, tables(types), name).findings()
+        found += Validation(document, tables(types), name, node).findings()
     unique = {(f.severity, f.section, f.option, f.line, f.text): f for f in reversed(found)}
     return tuple(sorted(unique.values(), key=lambda f: (f.line, f.section, f.option, f.text)))
 
@@ -51,20 +54,31 @@ def validate(
 class Validation:
     """One document under examination."""
 
-    def __init__(self, document: Document, tables_: Tables, name: str) -> None:
+    def __init__(self, document: Document, tables_: Tables, name: str, node: str = NOBODY) -> None:
         self.document, self.tables, self.name = document, tables_, name
         self.bare = scope(document, name, NOBODY)
-        self.points = points(document, tables_, self.bare)
+        own = scope(document, name, node) if node else self.bare
+        self.guest = own if own.level is Level.ENCAP else None
+        self.points = [seen_as(own, tables_)] if self.guest else points(document, tables_, self.bare)
         nodes = {node for view in self._views() for node in members(view)}
         self.spelling = Spelling(document, tables_, frozenset(nodes))
         self.places = Places(document)
         self.missing: dict[tuple[str, str], list[str]] = defaultdict(list)
 
     def findings(self) -> Iterator[Finding]:
+        if self.guest is None:
+            yield from self._of_each_point()
+            yield from self._of_the_whole()
+            return
+        for finding in self._of_each_point():
+            # Of a section that is not its own a guest has no more than the keys that it refers to.
+            if not finding.section or self.guest.sees(finding.section):
+                yield finding
+
+    def _of_each_point(self) -> Iterator[Finding]:
         yield from self.spelling.findings()
         yield from self._lists()
         yield from self._levels()
-        yield from self._alone()
         for view in self._views():
             for trouble in view.troubles:
                 yield Finding("error", trouble.section, trouble.key, trouble.line, trouble.text)
@@ -75,6 +89,10 @@ class Validation:
             yield from self._differences(seen.view)
             yield from self._flex(seen)
         yield from self._missing()
+
+    def _of_the_whole(self) -> Iterator[Finding]:
+        """What can be told only where nothing is left out."""
+        yield from self._alone()
         if len(self.points) >= most_points(self.document):
             yield self.places.warning(
                 "DEFAULT",
@@ -186,7 +204,7 @@ class Validation:
     def _pointers(self, resource: Resource) -> Iterator[Finding]:
         """Keywords that name other sections. A guest's view has no containers, and is right so."""
         sections, rid, place = self.places.heads, resource.rid, resource.container
-        if place and place not in sections and has_containers(self.places):
+        if place and place not in sections and self.guest is None and has_containers(self.places):
             yield self.places.error(
                 rid, "container", f"there is no [{place}]", self.spelling.near(place, sections)
             )

@@ -79,17 +79,18 @@ def points(document: Document, tables: Tables, bare: View) -> list[Seen]:
         if not by_name and node not in named and view.nodes != (node,):
             reads = (tuple(node in view.lists[which] for which in SCOPES), view.nodes, view.encapnodes)
         if asked.setdefault(reads, node) == node:
-            found.append(_seen(view, tables))
+            found.append(seen_as(view, tables))
             pending += [other for other in members(view) if other not in known]
     # Where a level has no node, what is written for it is read as it stands.
     if not any(s.view.level is Level.HOST for s in found):
-        found.append(_seen(replace(bare, level=Level.HOST), tables))
+        found.append(seen_as(replace(bare, level=Level.HOST), tables))
     if bare.encap and not any(s.view.level is Level.ENCAP for s in found):
-        found.append(_seen(replace(bare, level=Level.ENCAP), tables))
+        found.append(seen_as(replace(bare, level=Level.ENCAP), tables))
     return found
 
 
-def _seen(view: View, tables: Tables) -> Seen:
+def seen_as(view: View, tables: Tables) -> Seen:
+    """What is read from one point of view."""
     builder = Builder(view, tables)
     builder.head()
     builder.check_values()

@@ -31,8 +31,9 @@ async def put(
     request: Request, name: str, dry_run: bool = False, caller: Caller = allow("editor"),
     node: Node = Depends(the_node), if_match: Tag = None, if_none_match: Tag = None,
 ) -> dict[str, Any]:
-    return await node.put_config(name, text_of(await request.body()), tag(if_match), if_none_match == "*",
-                                 caller.who, dry_run)
+    """Replace the text (`If-Match`), or make a service (`If-None-Match: *`), and tell the other nodes."""
+    return await node.configurations.put(name, text_of(await request.body()), tag(if_match),
+                                         if_none_match == "*", caller.who, dry_run)
 
 
 @router.patch("/services/{name}/config")
@@ -41,13 +42,13 @@ async def patch(
     node: Node = Depends(the_node), if_match: Tag = None,
 ) -> dict[str, Any]:
     changes = [(e.section, e.option, e.value) for e in body.set]
-    return await node.edit_config(name, changes, [(e.section, e.option) for e in body.unset], tag(if_match),
-                                  caller.who, dry_run)
+    removed = [(e.section, e.option) for e in body.unset]
+    return await node.configurations.edit(name, changes, removed, tag(if_match), caller.who, dry_run)
 
 
 @router.post("/config/validate", dependencies=[allow("viewer")])
 async def validate(request: Request, node: Node = Depends(the_node)) -> dict[str, Any]:
-    return node.validate(text_of(await request.body()))
+    return node.configurations.validate(text_of(await request.body()))
 
 
 def tag(header: str | None) -> str | None:

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 
-from agentd.core.errors import InvalidRequest
+from agentd.chaining import Caller as Asking
+from agentd.core.errors import Forbidden, InvalidRequest
 from agentd.core.plan import Request as Wanted
 from agentd.core.planner import parse_tags
 from agentd.node import Node
-from agentd.performing import Caller as Asking
 from api.auth import Caller, GuardedRoute, allow
 from api.query import no_unknown_query
 from api.requests import ActionBody
@@ -25,8 +25,9 @@ LONGEST_WAIT = 3600.0
 @router.get("")
 async def listed(cluster: bool = False, caller: Caller = allow("viewer", "hypervisor"),
                  node: Node = Depends(the_node)) -> dict[str, Any]:
-    mine = [s for s in node.services() if caller.sees(s["name"])]
-    return {"services": mine, "silent": node.unheard() if cluster else []}
+    """The services of this node; with `cluster` those of all hypervisors, the silent ones named."""
+    found, silent = await node.cluster_services() if cluster else (node.services(), [])
+    return {"services": [s for s in found if caller.sees(s["name"])], "silent": silent}
 
 
 @router.get("/{name}", dependencies=[allow("viewer")])
@@ -36,12 +37,20 @@ async def one(name: str, node: Node = Depends(the_node)) -> dict[str, Any]:
 
 @router.get("/{name}/status", dependencies=[allow("viewer", "hypervisor")])
 async def status(name: str, refresh: bool = False, node: Node = Depends(the_node)) -> JSONResponse:
-    return JSONResponse(await node.refreshed_status(name) if refresh else node.status(name))
+    """The instance of this node with its guests, from memory; `refresh` probes everything first."""
+    return JSONResponse(await node.instance(name, refresh=refresh))
+
+
+@router.get("/{name}/status/cluster", dependencies=[allow("viewer")])
+async def everywhere(name: str, refresh: bool = False, node: Node = Depends(the_node)) -> JSONResponse:
+    """Every instance of the service; a hypervisor that is silent is named and delays nobody."""
+    return JSONResponse(await node.everywhere(name, refresh=refresh))
 
 
 @router.post("/{name}/plan", dependencies=[allow("viewer")])
 async def plan(name: str, body: ActionBody, node: Node = Depends(the_node)) -> dict[str, Any]:
-    return node.plan(name, wanted(body)).document()
+    """What an action would do now. Nothing is done."""
+    return (await node.actions.plan(name, wanted(body), tuple(body.assume_down))).document()
 
 
 @router.post("/{name}/actions", status_code=202)
@@ -50,22 +59,34 @@ async def act(
     node: Node = Depends(the_node), prefer: Annotated[str, Header(max_length=64)] = "",
     idempotency_key: Annotated[str, Header(max_length=255)] = "",
 ) -> Response:
+    """Do something with a service: 202 and the operation, or with `Prefer: wait=N` its end."""
+    asking = await asked_by(request, body, caller, idempotency_key)
     if body.dry_run:
-        return JSONResponse(node.plan(name, wanted(body)).document())
-    asking = Asking(caller.who, idempotency_key, await request.body(), body.reason, body.until)
-    operation = await node.act(name, wanted(body), asking)
+        return JSONResponse((await node.actions.plan(name, wanted(body), asking.assume_down)).document())
+    operation = await node.actions.act(name, wanted(body), asking)
     ended = await operation.wait(seconds(prefer)) if prefer else False
     return JSONResponse(operation.document(), 200 if ended else 202,
                         {"location": f"/v1/operations/{operation.id}"})
 
 
+async def asked_by(request: Request, body: ActionBody, caller: Caller, key: str) -> Asking:
+    """Who asks. Only another agent acts for somebody else, and only as itself."""
+    if (body.local or body.origin is not None) and not caller.node:
+        raise Forbidden("local and origin are for other agents", hint="leave them out")
+    if caller.node and (body.origin is None or body.origin.node != caller.node or not body.local):
+        raise InvalidRequest(f"{caller.who} has to say for which of its operations it asks", code="no-origin")
+    origin = (body.origin.node, body.origin.operation) if body.origin is not None else ("", "")
+    who = f"{body.origin.who} by {caller.who}" if body.origin is not None and body.origin.who else caller.who
+    return Asking(who, key, await request.body(), body.reason, body.until, tuple(body.assume_down), origin)
+
+
 def wanted(body: ActionBody) -> Wanted:
     """The core's request. Fields that this version does not act on are refused, not ignored."""
-    if body.assume_down or body.stop_containers:
-        raise InvalidRequest("assume_down and stop_containers: not yet supported", code="not-supported")
+    if body.stop_containers:
+        raise InvalidRequest("stop_containers: not yet supported", code="not-supported")
     tags = parse_tags(body.tags) if body.tags else ()
     return Wanted(body.action, tuple(body.nodes), tuple(body.rids), tags, tuple(body.subsets), body.to,
-                  body.master, tuple(body.slave), body.slaves, body.force)
+                  body.master, tuple(body.slave), body.slaves, body.force, body.local)
 
 
 def seconds(prefer: str) -> float:

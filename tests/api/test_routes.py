@@ -17,22 +17,38 @@ from api.app import create_app
 from api.auth import Access
 
 LOOK, ACT, EDIT = ("viewer", "hypervisor"), ("operator", "hypervisor"), ("editor",)
+PEER = ("hypervisor",)
 TABLE = {
     ("get", "/v1/node"): LOOK,
     ("get", "/v1/openapi.json"): LOOK,
+    ("get", "/v1/events"): LOOK,
+    ("get", "/v1/nodes"): LOOK,
+    ("post", "/v1/nodes/tokens"): ("admin",),
+    ("delete", "/v1/nodes/{node_name}"): ("admin",),
+    ("get", "/v1/cluster/members"): PEER,
+    ("post", "/v1/cluster/members"): PEER,
+    ("get", "/v1/cluster/ca-key"): PEER,
+    ("get", "/v1/replicas"): PEER,
+    ("get", "/v1/services/{name}/replica"): PEER,
+    ("put", "/v1/services/{name}/replica"): PEER,
     ("get", "/v1/services"): LOOK,
     ("get", "/v1/services/{name}"): ("viewer",),
     ("get", "/v1/services/{name}/status"): LOOK,
+    ("get", "/v1/services/{name}/status/cluster"): ("viewer",),
     ("post", "/v1/services/{name}/plan"): ("viewer",),
     ("post", "/v1/services/{name}/actions"): ACT,
     ("get", "/v1/services/{name}/config"): LOOK,
     ("put", "/v1/services/{name}/config"): EDIT,
     ("patch", "/v1/services/{name}/config"): EDIT,
     ("post", "/v1/config/validate"): ("viewer",),
-    ("get", "/v1/operations"): ("viewer",),
+    ("get", "/v1/operations"): LOOK,
     ("get", "/v1/operations/{number}"): LOOK,
     ("get", "/v1/operations/{number}/events"): LOOK,
     ("post", "/v1/operations/{number}/cancel"): ACT,
+    ("get", "/v1/claims"): LOOK,
+    ("post", "/v1/claims"): PEER,
+    ("post", "/v1/claims/release"): PEER,
+    ("get", "/v1/claims/operations/{number}"): PEER,
 }
 ORDER = ("viewer", "operator", "editor", "admin")
 SETTINGS = Settings(root=cast(Any, "/"), node="hv1", users={role: User(role) for role in ORDER})
@@ -54,8 +70,9 @@ def answer(peer: Peer | None, method: str, path: str) -> httpx.Response:
     async def call() -> httpx.Response:
         transport = httpx.ASGITransport(application(peer), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="https://hv1") as client:
-            return await client.request(method, path.format(name="web", number="x"), json={"action": "start"}
-                                        if method == "post" else None)
+            where = path.format(name="web", number="x", node_name="hv2")
+            body = {"action": "start"} if method == "post" else None
+            return await client.request(method, where, json=body)
 
     return asyncio.run(call())
 
@@ -96,3 +113,26 @@ def test_an_unknown_query_parameter_is_an_error() -> None:
 def test_errors_of_routing_are_problem_documents(method: str, path: str, status: int) -> None:
     found = answer(LocalUser(0), method, path)
     assert (found.status_code, found.json()["node"]) == (status, "hv1")
+
+
+def test_a_replica_comes_with_the_name_of_its_sender_and_nothing_else_in_it() -> None:
+    received: list[tuple[str, Any, str]] = []
+
+    async def receive(name: str, replica: Any, sender: str) -> dict[str, Any]:
+        received.append((name, replica, sender))
+        return {"revision": 3, "hash": "x"}
+
+    app = application(Identity("c", "hypervisor", "hv2"))
+    app.state.node.replicator = SimpleNamespace(receive=receive)
+    body = {"revision": 3, "hash": "x", "base": "", "text": "[DEFAULT]\n", "author": "alice", "origin": "hv2"}
+
+    async def put(sent: Any) -> int:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="https://hv1") as client:
+            return (await client.put("/v1/services/web/replica", json=sent)).status_code
+
+    assert asyncio.run(put(body)) == 200
+    assert received == [("web", body, "hv2")]
+    for wrong in ({"revision": "3"}, {"revision": 0}, {"more": 1}, {"text": "x" * ((1 << 20) + 1)}):
+        assert asyncio.run(put(body | wrong)) == 400
+    assert len(received) == 1

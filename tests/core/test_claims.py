@@ -131,7 +131,9 @@ def service(topology: str = "failover", nodes: tuple[str, ...] = ("vm1", "vm2"),
 def test_what_is_claimed_and_whom_to_ask() -> None:
     assert instance_name(service()) == "web"
     assert instance_name(service("flex")) == ""
-    assert instance_name(service("failover", ("vm1",), "fs")) == ""
+    # A file system mounted twice is as bad as a container that runs twice.
+    assert instance_name(service("failover", ("vm1",), "fs")) == "web"
+    assert instance_name(Service("web", "hv1", Level.HOST, ("hv1",))) == ""
     assert encap_instance_name(service("flex")) == "web/encap"
     assert encap_instance_name(service("flex", ("vm1",))) == ""
     assert order(service()) == ("hv1", "hv2", "dr1")

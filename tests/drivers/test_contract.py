@@ -161,7 +161,9 @@ class ProcessWorld(World):
         umask: int | None = None,
     ) -> int:
         assert shlex.join(argv).endswith(f"run --root {self.ROOT}")
-        assert env == {"ENCAP_ROOT": self.ROOT}
+        assert env is not None
+        assert env.keys() == {"ENCAP_ROOT", "ENCAP_BOOT"}
+        assert env["ENCAP_ROOT"] == self.ROOT
         self.letter, self.started = "S", self.started + 1
         return 4711
 

@@ -100,3 +100,21 @@ def test_what_a_newer_version_adds_is_ignored() -> None:
 def test_a_bad_address_of_this_node_is_an_error() -> None:
     with pytest.raises(EncapError):
         membership.check_address("10.0.0.1:99999")
+
+
+def test_a_list_is_never_older_than_its_newest_member() -> None:
+    found = from_document({"name": "prod", "members": [{"name": "vm1", "role": "guest", "revision": 40}]})
+    assert found.revision == 40
+    assert found.merge(found.revoke("vm1")).refuses(peer("vm1", "guest")) != ""
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, None])
+def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path, text: str | None) -> None:
+    paths = Paths(tmp_path)
+    paths.cluster_file.parent.mkdir(parents=True)
+    if text is None:
+        paths.cluster_file.mkdir()
+    else:
+        paths.cluster_file.write_text(text)
+    with pytest.raises(InvalidConfig):
+        membership.load(paths)

@@ -81,7 +81,7 @@ async def test_an_operation_from_its_creation_to_the_store(tmp_path: Path) -> No
             "schema": "encap.operation/1", "id": operation.id, "service": "web", "action": "start",
             "node": "hv1", "origin": {"who": "alice", "node": "", "operation": ""}, "state": "queued",
             "result": None, "undone": None, "phase": None, "plan": {"steps": []},
-            "created_at": "2026-11-23T16:00:00.000Z", "started_at": None, "ended_at": None, "problem": None}
+            "request": None, "created_at": "2026-11-23T16:00:00.000Z", "started_at": None, "ended_at": None, "problem": None}
         node.clock.seconds = 1.5
         problem = ActionFailed("no", hint="h")
         assert node.operations.run(operation, work("failed", undone=True, problem=problem))

@@ -127,3 +127,32 @@ def test_what_needs_a_restart(tmp_path: Path) -> None:
 def test_addresses_read_and_written(text: str, address: tuple[str, int]) -> None:
     assert parse_address(text) == address
     assert parse_address(show_address(address)) == address
+
+
+def test_a_running_daemon_takes_over_what_joining_wrote(tmp_path: Path) -> None:
+    file = write(tmp_path, 'node = "vm1"\nstatus_interval = 5\n')
+    before = load(tmp_path)
+    assert before.after_joining(load(tmp_path)) is before
+    change(Paths(tmp_path), {"node": "vm1", "cluster": "prod", "listen": ["0.0.0.0:7"]})
+    change(Paths(tmp_path), {"status_interval": 9, "workers": 2})
+    fresh = load(tmp_path)
+    after = before.after_joining(fresh)
+    assert (after.cluster, after.listen, after.join_listen) == ("prod", (("0.0.0.0", 7),), (("0.0.0.0", 1217),))
+    assert (after.status_interval, after.workers) == (5.0, 8)
+    rows = {key: origin for key, _value, origin in after.explain()}
+    assert (rows["cluster"], rows["listen"], rows["node"]) == (f"{file}:3", f"{file}:4", f"{file}:1")
+    assert after.restart_needed(fresh) == ("workers",)
+    assert after.after_joining(before) is after
+
+
+def test_a_node_of_a_cluster_does_not_change_it_while_it_runs(tmp_path: Path) -> None:
+    write(tmp_path, 'node = "vm1"\ncluster = "prod"\n')
+    before = load(tmp_path)
+    write(tmp_path, 'node = "vm1"\ncluster = "test"\nlisten = ["0.0.0.0:7"]\n')
+    assert before.after_joining(load(tmp_path)) is before
+
+
+def test_a_long_list_of_members_does_not_keep_the_settings_from_being_read(tmp_path: Path) -> None:
+    write(tmp_path, 'node = "hv1"\n')
+    Paths(tmp_path).cluster_file.write_text('name = "prod"\n' + "# a member\n" * 100_000)
+    assert load(tmp_path).cluster == "prod"
