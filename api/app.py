@@ -22,6 +22,7 @@ log = logging.getLogger("encap.api")
 PROBLEM = "application/problem+json"
 _WORDS = {404: ("no-such-route", "there is no such route"),
           405: ("method-not-allowed", "the route has another method")}
+_CODES = {400: InvalidRequest.code}
 
 
 def create_app(node: Node, access: Access, version: str) -> FastAPI:
@@ -44,7 +45,7 @@ def create_app(node: Node, access: Access, version: str) -> FastAPI:
         return JSONResponse(problem(wrong, name), 400, media_type=PROBLEM)
 
     async def unrouted(_request: Request, error: HTTPException) -> JSONResponse:
-        code, words = _WORDS.get(error.status_code, ("http-error", str(error.detail)))
+        code, words = _WORDS.get(error.status_code, (_CODES.get(error.status_code, "http-error"), error.detail))
         document: dict[str, Any] = problem(EncapError(words, code=code), name) | {"status": error.status_code}
         return JSONResponse(document, error.status_code, dict(error.headers or {}), media_type=PROBLEM)
 
