@@ -140,7 +140,10 @@ def rule_of(route: APIRoute) -> Allow | None:
 
 
 class GuardedRoute(APIRoute):
-    """A route that cannot be made without a rule: ``APIRouter(route_class=GuardedRoute)``. Its JSON is strict."""
+    """A route that cannot be made without a rule: ``APIRouter(route_class=GuardedRoute)``.
+
+    What it reads of a JSON body has one meaning, see `api.strict`.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
