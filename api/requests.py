@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from agentd.core.names import is_node_name, is_service_name
+from agentd.timers import stamp
 
 Word = Annotated[str, StringConstraints(max_length=256)]
 
@@ -21,6 +23,19 @@ def _instance(text: str) -> str:
     if not is_service_name(text.removesuffix("/encap")):
         raise ValueError("not a service, nor one with /encap")
     return text
+
+
+def _moment(text: str | None) -> str | None:
+    """As `agentd.timers.stamp` writes it, so that texts compare as moments."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("without a zone")
+        return stamp(moment)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("not a time with its zone, such as 2026-12-01T06:00:00Z") from error
 
 
 NodeName = Annotated[Word, AfterValidator(_node)]
@@ -59,7 +74,7 @@ class ActionBody(BaseModel):
     assume_down: Annotated[list[NodeName], Field(max_length=64)] = []
     stop_containers: Words = []
     reason: Annotated[str, StringConstraints(max_length=1024)] = ""
-    until: Word | None = None
+    until: Annotated[Word | None, AfterValidator(_moment)] = None
     dry_run: bool = False
     local: bool = False
     origin: OriginBody | None = None
