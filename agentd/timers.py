@@ -12,8 +12,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from agentd.core.errors import InvalidRequest
-
 
 class Clock(Protocol):
     def monotonic(self) -> float:
@@ -36,17 +34,6 @@ class SystemClock:
 def stamp(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: ``2026-11-23T16:00:00.000Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def read_moment(text: str) -> datetime:
-    """An RFC 3339 time with its offset from UTC. Raises InvalidRequest."""
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass  # as a moment without its offset: refused below
-    raise InvalidRequest(f"{text[:64]!r} is no moment", hint="for example 2026-12-01T06:00:00Z")
 
 
 def milliseconds(moment: datetime) -> int:

@@ -8,7 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
 
 from agentd.core.errors import ActionFailed, EncapError, InvalidRequest
 from agentd.node import Node
@@ -22,6 +25,7 @@ log = logging.getLogger("encap.api")
 PROBLEM = "application/problem+json"
 _WORDS = {404: ("no-such-route", "there is no such route"),
           405: ("method-not-allowed", "the route has another method")}
+_CODES = {400: InvalidRequest.code}
 
 
 def create_app(node: Node, access: Access, version: str) -> FastAPI:
@@ -43,10 +47,14 @@ def create_app(node: Node, access: Access, version: str) -> FastAPI:
         wrong = InvalidRequest("the request cannot be understood", problems=findings)
         return JSONResponse(problem(wrong, name), 400, media_type=PROBLEM)
 
-    async def unrouted(_request: Request, error: HTTPException) -> JSONResponse:
-        code, words = _WORDS.get(error.status_code, ("http-error", str(error.detail)))
-        document: dict[str, Any] = problem(EncapError(words, code=code), name) | {"status": error.status_code}
-        return JSONResponse(document, error.status_code, dict(error.headers or {}), media_type=PROBLEM)
+    async def unrouted(request: Request, error: HTTPException) -> JSONResponse:
+        status = error.status_code
+        headers = {key.lower(): value for key, value in (error.headers or {}).items()}
+        code, words = _WORDS.get(status, (_CODES.get(status, "http-error"), error.detail))
+        if status == 405:
+            headers["allow"] = ", ".join(_methods(app, request.scope))
+        document: dict[str, Any] = problem(EncapError(words, code=code), name) | {"status": status}
+        return JSONResponse(document, status, headers, media_type=PROBLEM)
 
     async def broke(request: Request, error: Exception) -> JSONResponse:
         # Its text may hold what callers should not see.
@@ -59,3 +67,8 @@ def create_app(node: Node, access: Access, version: str) -> FastAPI:
         app.exception_handler(kind)(handler)
     return app
 
+
+def _methods(app: FastAPI, scope: Scope) -> list[str]:
+    """What can be done at a path: one route of it alone does not say it."""
+    fitting = [r for r in app.routes if isinstance(r, APIRoute) and r.matches(scope)[0] is not Match.NONE]
+    return sorted({method for route in fitting for method in route.methods or ()})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from agentd.core.names import is_node_name, is_service_name
+from agentd.timers import stamp
 
 Word = Annotated[str, StringConstraints(max_length=256)]
 
@@ -23,8 +25,22 @@ def _instance(text: str) -> str:
     return text
 
 
+def _moment(text: str | None) -> str | None:
+    """As `agentd.timers.stamp` writes it, so that texts compare as moments."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("without a zone")
+        return stamp(moment)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("not a time with its zone, such as 2026-12-01T06:00:00Z") from error
+
+
 NodeName = Annotated[Word, AfterValidator(_node)]
 Instance = Annotated[Word, AfterValidator(_instance)]
+Words = Annotated[list[Word], Field(max_length=1000)]
 ClaimingOperation = Annotated[str, StringConstraints(
     max_length=40, pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}(\.[1-9][0-9]{0,8})?$")]
 """The id of an operation; from its second try on with a full stop and the number of the try."""
@@ -46,19 +62,19 @@ class ActionBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     action: Word
-    nodes: list[Word] = []
-    rids: list[Word] = []
+    nodes: Words = []
+    rids: Words = []
     tags: Word = ""
-    subsets: list[Word] = []
+    subsets: Words = []
     to: Word = ""
     master: bool = False
-    slave: list[Word] = []
+    slave: Words = []
     slaves: bool = False
     force: bool = False
-    assume_down: list[NodeName] = []
-    stop_containers: list[Word] = []
+    assume_down: Annotated[list[NodeName], Field(max_length=64)] = []
+    stop_containers: Words = []
     reason: Annotated[str, StringConstraints(max_length=1024)] = ""
-    until: Word | None = None
+    until: Annotated[Word | None, AfterValidator(_moment)] = None
     dry_run: bool = False
     local: bool = False
     origin: OriginBody | None = None
@@ -83,13 +99,17 @@ class Edit(BaseModel):
     value: Annotated[str, StringConstraints(max_length=16384)] = ""
 
 
+Edits = Annotated[list[Edit], Field(max_length=64)]
+"""Each is a reading of the whole text."""
+
+
 class EditBody(BaseModel):
     """Options to set and options to remove, in one revision."""
 
     model_config = ConfigDict(extra="forbid")
 
-    set: list[Edit] = []
-    unset: list[Edit] = []
+    set: Edits = []
+    unset: Edits = []
 
 
 class WireClaim(BaseModel):

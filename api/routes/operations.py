@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
@@ -19,11 +19,12 @@ from api.routes.node import the_node
 
 router = APIRouter(prefix="/v1/operations", route_class=GuardedRoute,
                    dependencies=[Depends(no_unknown_query)])
+State = Literal["", "queued", "running", "cancelling", "ended"]
 
 
 @router.get("")
 async def listed(
-    service: str = "", state: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    service: str = "", state: State = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     caller: Caller = allow("viewer", "hypervisor"), node: Node = Depends(the_node),
 ) -> dict[str, Any]:
     found = await node.operations.list(service, state, limit)

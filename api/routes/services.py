@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -12,7 +13,7 @@ from agentd.core.errors import Forbidden, InvalidRequest
 from agentd.core.plan import Request as Wanted
 from agentd.core.planner import parse_tags
 from agentd.node import Node
-from agentd.timers import read_moment, stamp
+from agentd.timers import stamp
 from api.auth import Caller, GuardedRoute, allow
 from api.query import no_unknown_query
 from api.requests import ActionBody
@@ -62,10 +63,11 @@ async def act(
 ) -> Response:
     """Do something with a service: 202 and the operation, or with `Prefer: wait=N` its end."""
     asking = await asked_by(request, body, caller, idempotency_key)
+    patience = seconds(prefer) if prefer else 0.0
     if body.dry_run:
         return JSONResponse((await node.actions.plan(name, wanted(body), asking.assume_down)).document())
     operation = await node.actions.act(name, wanted(body), asking)
-    ended = await operation.wait(seconds(prefer)) if prefer else False
+    ended = await operation.wait(patience) if prefer else False
     return JSONResponse(operation.document(), 200 if ended else 202,
                         {"location": f"/v1/operations/{operation.id}"})
 
@@ -76,10 +78,11 @@ async def asked_by(request: Request, body: ActionBody, caller: Caller, key: str)
         raise Forbidden("local and origin are for other agents", hint="leave them out")
     if caller.node and (body.origin is None or body.origin.node != caller.node or not body.local):
         raise InvalidRequest(f"{caller.who} has to say for which of its operations it asks", code="no-origin")
+    if body.until and not caller.node and body.until <= stamp(datetime.now(UTC)):
+        raise InvalidRequest(f"until {body.until}: that is past")
     origin = (body.origin.node, body.origin.operation) if body.origin is not None else ("", "")
     who = f"{body.origin.who} by {caller.who}" if body.origin is not None and body.origin.who else caller.who
-    until = stamp(read_moment(body.until)) if body.until else None
-    return Asking(who, key, await request.body(), body.reason, until, tuple(body.assume_down), origin)
+    return Asking(who, key, await request.body(), body.reason, body.until, tuple(body.assume_down), origin)
 
 
 def wanted(body: ActionBody) -> Wanted:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.core.errors import InvalidRequest
-from agentd.timers import SystemClock, milliseconds, periodic, read_moment, stamp
+from agentd.timers import SystemClock, milliseconds, periodic, stamp
 from agentd.ulid import ALPHABET, Ulids, is_ulid
 
 
@@ -36,14 +34,6 @@ def test_it_goes_on_whatever_happens(virtual) -> None:
     virtual(scenario())
     assert calls == [3, 14, 22, 35]
     assert errors == ["oops"]
-
-
-def test_a_moment_is_read_with_its_offset_and_kept_in_utc() -> None:
-    assert stamp(read_moment("2026-12-01T06:00:00Z")) == "2026-12-01T06:00:00.000Z"
-    assert stamp(read_moment("2026-12-01T08:00:00.5+02:00")) == "2026-12-01T06:00:00.500Z"
-    for wrong in ("", "tomorrow", "2026-12-01", "2026-12-01T06:00:00", "9" * 400):
-        with pytest.raises(InvalidRequest):
-            read_moment(wrong)
 
 
 def test_time_stamps() -> None:
