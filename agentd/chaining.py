@@ -77,7 +77,7 @@ class Claiming(Protocol):
 @dataclass(frozen=True, slots=True)
 class Means:
     """What carrying out an action needs of the node. `facts`: service -> key -> value;
-    `cleared(service)`: failed attempts are forgotten; `begun(service)`: somebody acts on it."""
+    `begun(service)`: somebody acts on it, so that failed restarts are forgotten."""
 
     settings: Callable[[], Settings]
     inspector: Inspector
@@ -91,7 +91,6 @@ class Means:
     peers: Peers
     claims: Claiming
     texts: Texts
-    cleared: Callable[[str], None]
     begun: Callable[[str], None]
 
 

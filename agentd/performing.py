@@ -93,7 +93,6 @@ class Performer:
         if step.action in ("freeze", "thaw"):
             return await self._freeze(step.action)
         if step.action == "clear":
-            self._means.cleared(self._held.name)
             await self._means.inspector.refresh(self._held.name)
             return Done()
         if step.action in ("enable", "disable"):

@@ -17,6 +17,7 @@ from agentd.core.errors import ActionFailed, EncapError, InvalidRequest
 from agentd.node import Node
 from api.auth import Access, check_routes
 from api.errors import problem, status_of
+from api.openapi import described
 from api.routes import claims, config, events, nodes, operations, replicas, services
 from api.routes import node as node_routes
 
@@ -28,15 +29,28 @@ _WORDS = {404: ("no-such-route", "there is no such route"),
 _CODES = {400: InvalidRequest.code}
 
 
+class Api(FastAPI):
+    """All routes with their rules, and nobody behind them yet."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(title="Encap", version=version, openapi_url=None, docs_url=None, redoc_url=None,
+                         redirect_slashes=False)
+        for module in (node_routes, services, config, operations, events, nodes, claims, replicas):
+            # Not include_router: it wraps the routes, and their rules could not be checked any more.
+            self.router.routes.extend(module.router.routes)
+        check_routes(self)
+
+    def openapi(self) -> dict[str, Any]:
+        """The document of the API; made once."""
+        if not self.openapi_schema:
+            self.openapi_schema = described(super().openapi())
+        return self.openapi_schema
+
+
 def create_app(node: Node, access: Access, version: str) -> FastAPI:
     """The API of `node`. `access`: who may call what."""
-    app = FastAPI(title="Encap", version=version, openapi_url=None, docs_url=None, redoc_url=None,
-                  redirect_slashes=False)
+    app = Api(version)
     app.state.node, app.state.access = node, access
-    for module in (node_routes, services, config, operations, events, nodes, claims, replicas):
-        # Not include_router: it wraps the routes, and their rules could not be checked any more.
-        app.router.routes.extend(module.router.routes)
-    check_routes(app)
     name = node.settings.node
 
     async def told(_request: Request, error: EncapError) -> JSONResponse:
