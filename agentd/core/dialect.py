@@ -1,6 +1,6 @@
 """The dialect of configuration texts: lines -> sections and entries, with all problems at once.
 
-INI: ``[section]``, ``key@scope = value``, continuation lines, comments (docs/bad-input.md).
+INI: ``[section]``, ``key@scope = value``, continuation lines, comments.
 """
 
 from __future__ import annotations
