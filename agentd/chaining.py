@@ -19,7 +19,7 @@ from agentd.core.model import Guest
 from agentd.core.placement import relocatable
 from agentd.core.plan import Request, Step
 from agentd.core.routing import SILENT
-from agentd.delegating import Delegate
+from agentd.delegating import Delegate, not_begun
 from agentd.executor import Done, Emit, SkippedStep, UnknownStep
 from agentd.guests import Guests
 from agentd.inspector import Inspector
@@ -120,10 +120,10 @@ class Chain:
         options: Mapping[str, Any] = container.options if container is not None else {}
         starts, patience = step.action.startswith("start"), self._means.settings().guest_silence
         if starts:
-            await self._means.readiness.bring_up(
-                self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)),
-                fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()))
-            refusal = await self._claim(guest, emit) if relocatable(guest) else None
+            try:
+                refusal = await self._made_ready(guest, emit)
+            except EncapError as error:
+                raise not_begun(error) from error
             if refusal is not None:
                 return refusal
             emit(Happening(Kind.PHASE, "resources"))
@@ -140,12 +140,20 @@ class Chain:
         await self._look_inside(guest)
         return ending
 
+    async def _made_ready(self, guest: Guest, emit: Emit) -> SkippedStep | None:
+        """Until a guest can be asked to start; why it is not to, where another one is chosen."""
+        await self._means.readiness.bring_up(
+            self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)),
+            fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()))
+        return await self._claim(guest, emit) if relocatable(guest) else None
+
     async def _delegated(self, step: Step, *, working: float, silent: float) -> Ending:
         planned = self._planned.get(step.id)
-        undo = ".undo" if planned is not None and planned.action != step.action else ""
+        undoing = planned is not None and planned.action != step.action
         number = f"{step.id}" if self._under is None else f"{self._under}-{step.id}"
-        delegate = Delegate(self._means.peers, self._operation, step, label=number + undo, working=working,
-                            silent=silent, under=step.id if self._under is None else self._under)
+        delegate = Delegate(self._means.peers, self._operation, step, working=working, silent=silent,
+                            label=f"{number}.undo" if undoing else number, undoing=undoing,
+                            under=step.id if self._under is None else self._under)
         return await delegate.carry_out(step.request or Request(step.action), self._caller.who, self._said())
 
     async def _claim(self, guest: Guest, emit: Emit) -> SkippedStep | None:

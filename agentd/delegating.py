@@ -14,7 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentd.core.errors import ActionFailed, Busy, EncapError, NotFound, Refused, Silent
+from agentd.core.errors import (
+    ActionFailed,
+    Busy,
+    EncapError,
+    InvalidRequest,
+    NotFound,
+    NotSupported,
+    Refused,
+    Silent,
+)
 from agentd.core.names import is_rid
 from agentd.core.plan import Request, Step
 from agentd.core.reply import clean
@@ -31,6 +40,10 @@ CALL_TIMEOUT = 10.0
 """For a call that is answered at once, on a node that may be busy."""
 
 
+_BEGAN_NOTHING = (Refused, NotFound, InvalidRequest, NotSupported)
+"""Answers to a request after which the other agent has begun nothing."""
+
+
 @dataclass(slots=True)
 class _Followed:
     """What was heard of another agent's operation. `started`: the rids that it started."""
@@ -44,22 +57,27 @@ class _Followed:
 class Delegate:
     """One delegated step of `operation`, told under the step `under`. `label` names it within
     the operation, and is its key. `working`, `silent`: how many seconds the other agent may
-    tell nothing new while it works, and while it cannot be reached."""
+    tell nothing new while it works, and while it cannot be reached. `undoing`: it takes a step
+    back, which no cancel keeps it from: that may be what it is for."""
 
     def __init__(self, peers: Peers, operation: Operation, step: Step, *, label: str, working: float,
-                 silent: float, under: int) -> None:
+                 silent: float, under: int, undoing: bool = False) -> None:
         self._peers, self._operation, self._step = peers, operation, step
         self._working, self._silent, self._under = working, silent, under
+        self._cancelling = asyncio.Event() if undoing else operation.cancelling
         self._key = f"{operation.id}.{label}"
         self._heard = self._contact = asyncio.get_running_loop().time()
         # When it last told something of its work, and when it last showed a sign of life.
 
     async def carry_out(self, request: Request, who: str, more: Mapping[str, Any]) -> Ending:
         """`more`: further fields of the request's body. Raises what the other agent told, Silent
-        when it is not heard, TakenBack when it failed and undid its part."""
+        when it is not heard, TakenBack when it failed and undid its part, or never began it."""
         body = {**request_body(request), **more, "local": True,
                 "origin": {"who": who, "node": self._operation.node, "operation": self._operation.id}}
-        followed = _Followed(await self._begin(body))
+        try:
+            followed = _Followed(await self._begin(body))
+        except _BEGAN_NOTHING as error:
+            raise not_begun(error) from error
         cancelling = asyncio.create_task(self._pass_on_cancel(followed.number))
         try:
             document = await self._follow(followed)
@@ -76,7 +94,7 @@ class Delegate:
                 headers = {"idempotency-key": self._key}
                 return _id_of(await self._persistently("POST", path, body=body, headers=headers))
             except Busy as busy:
-                if self._now() > deadline or self._operation.cancelling.is_set():
+                if self._now() > deadline or self._cancelling.is_set():
                     raise
                 await self._wait_for(busy)
 
@@ -153,7 +171,7 @@ class Delegate:
                 followed.started[what] = None
 
     async def _pass_on_cancel(self, number: str) -> None:
-        await self._operation.cancelling.wait()
+        await self._cancelling.wait()
         try:
             await self._peers.ask(self._step.where, "POST", f"/v1/operations/{number}/cancel")
         except EncapError as error:
@@ -162,6 +180,11 @@ class Delegate:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def not_begun(error: EncapError) -> TakenBack:
+    """A part that failed before the other agent was asked for it: there is nothing to undo in it."""
+    return TakenBack(error.text, hint=error.hint, code=error.code)
 
 
 def request_body(request: Request) -> dict[str, Any]:
@@ -197,8 +220,8 @@ def _ending(document: Mapping[str, Any], followed: _Followed) -> Ending:
 
 def _id_of(answer: Any) -> str:
     number = answer.get("id") if isinstance(answer, Mapping) else None
-    if not isinstance(number, str) or not number.isalnum() or len(number) > 40:
-        raise Refused("the other agent answered with no operation", code="invalid-reply")
+    if not isinstance(number, str) or not number.isalnum() or not number.isascii() or len(number) > 40:
+        raise ActionFailed("the other agent answered with no operation", code="invalid-reply")
     return number
 
 

@@ -6,7 +6,7 @@ What happens with a step that did not simply succeed:
 * It *failed*: nothing new starts, what runs is awaited, then every step that was started and
   did not skip is taken back, the failed one too (it may have acted by half), in reverse order
   of start. One undo that fails does not keep the others from running. A step that raises
-  TakenBack has undone itself.
+  TakenBack has undone itself, or found what is not this operation's to undo.
 * It is *optional*, or says ``go on`` for what happened to it: told, and the operation goes on.
 * It met *silence*, or does not know how it ended: like failed. If it can be taken back and
   that succeeds (an undo ends with a probe), the operation failed and is undone. If not, the
@@ -58,6 +58,10 @@ class UnknownStep:
 
 class TakenBack(ActionFailed):
     """A step that failed and has itself undone what it did: there is nothing left to undo."""
+
+
+class LeftAlone(Silent):
+    """How a step ended is not known, and what it was about was there before: it is not undone."""
 
 
 Ending = Done | SkippedStep | UnknownStep
@@ -192,7 +196,7 @@ class _Run:
 
     def _failed(self, step: Step, error: EncapError) -> None:
         forgiving = step.on_silence if isinstance(error, Silent) else step.on_failure
-        if isinstance(error, TakenBack):
+        if isinstance(error, TakenBack | LeftAlone):
             del self.acted[step.id]
         if step.optional or forgiving == GO_ON:
             self.ended.add(step.id)

@@ -17,12 +17,13 @@ from agentd.core.model import Level, Resource
 from agentd.core.plan import Plan, Request, Step
 from agentd.core.planner import plan as plan_here
 from agentd.core.routing import all_nodes
-from agentd.core.status import Status
-from agentd.executor import Done, Emit, Outcome, SkippedStep, TakenBack, UnknownStep, execute
+from agentd.core.status import Probe, Status
+from agentd.executor import Done, Emit, LeftAlone, Outcome, SkippedStep, TakenBack, UnknownStep, execute
 from agentd.operation import Operation
 from agentd.readiness import SHARES
 from agentd.registry import Held
 from agentd.timers import stamp
+from drivers.base import ContainerState, Driver
 
 Ending = Done | SkippedStep | UnknownStep
 
@@ -151,16 +152,26 @@ class Performer:
         if driver is None:
             raise NotSupported(f"no driver for {step.what}")
         goal = _IS_UP if step.action == "start" else _IS_DOWN
-        if (await driver.probe()).status in goal:
+        before = await driver.probe()
+        if before.status in goal:
             return SkippedStep(f"already {goal[0]}")
         if step.what.startswith("container#"):
             await self._declare(step, emit)
+        if step.action == "start" and not _was_off(before):
+            return await _left_alone(self._acted_on(driver, step, emit))
+        return await self._acted_on(driver, step, emit)
+
+    async def _acted_on(self, driver: Driver, step: Step, emit: Emit) -> Done:
+        """Start or stop, and look; Silent when what came of it cannot be told."""
+        goal = _IS_UP if step.action == "start" else _IS_DOWN
+        inspector, name = self._means.inspector, self._held.name
         await (driver.start() if step.action == "start" else driver.stop())
-        await inspector.refresh(held.name, [step.what])
+        await inspector.refresh(name, [step.what])
         self._means.guests.look()
-        found = inspector.status(held.name)[step.what]
+        found = inspector.status(name)[step.what]
         if found is Status.UNDEF:
-            return UnknownStep(f"{step.what}: its state cannot be told after {step.action}; a probe will")
+            raise Silent(f"{step.what}: its state cannot be told after {step.action}; a probe will",
+                         code="unknown")
         if found not in (*goal, Status.NA):
             raise ActionFailed(f"{step.what} is {found} after {step.action}")
         if step.action == "start":
@@ -220,6 +231,22 @@ class Performer:
         if expected != bool(known.get("expected")):
             known["expected"] = expected
             await self._means.store.flags.set(name, "expected", expected)
+
+
+def _was_off(probe: Probe) -> bool:
+    """Whether a resource that is about to be started runs nothing yet. What is degraded, paused or
+    not known may do its work: a start may mend it, and an undo is not to end it."""
+    return probe.status in (*_IS_DOWN, Status.NA) or probe.state == ContainerState.CRASHED
+
+
+async def _left_alone(start: Awaitable[Done]) -> Done:
+    """The start of something that was there before: whatever comes of it, there is no undo."""
+    try:
+        return replace(await start, started=())
+    except Silent as error:
+        raise LeftAlone(error.text, hint=error.hint, code=error.code) from error
+    except EncapError as error:
+        raise TakenBack(error.text, hint=error.hint, code=error.code) from error
 
 
 def is_whole(request: Request) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agentd.core.errors import ActionFailed, Silent
 from agentd.core.events import Happening, Kind
 from agentd.core.plan import Plan, Request, Step
-from agentd.executor import Done, Ending, Outcome, SkippedStep, TakenBack, UnknownStep, execute
+from agentd.executor import Done, Ending, LeftAlone, Outcome, SkippedStep, TakenBack, UnknownStep, execute
 
 
 def step(number: int, *after: int, what: str = "", undo: str = "stop", **more: object) -> Step:
@@ -207,6 +207,16 @@ def test_silence_that_was_taken_back_is_a_failure(virtual) -> None:
         assert (outcome.result, outcome.undone) == ("failed", True)
         still = World({(1, "start"): UnknownStep("mount did not return"), (1, "stop"): ActionFailed("busy")})
         assert (await still.run(plan(step(1)))).result == "unknown"
+
+    virtual(scenario())
+
+
+def test_what_was_there_before_and_is_silent_now_is_unknown_and_not_undone(virtual) -> None:
+    async def scenario() -> None:
+        world = World({(2, "start"): LeftAlone("mount did not return")})
+        outcome = await world.run(plan(step(1), step(2, 1)))
+        assert (outcome.result, outcome.undone) == ("unknown", True)
+        assert world.began("stop") == [1]
 
     virtual(scenario())
 

@@ -1,0 +1,117 @@
+"""A guest's part of a start and its undo: nothing in it is stopped that this operation did not start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agentd.chaining import Caller, Chain, Means
+from agentd.core.errors import Busy, HeldElsewhere, Silent
+from agentd.core.model import Guest, Level, Resource, Service
+from agentd.core.plan import Request, Step
+from agentd.executor import TakenBack
+from agentd.peers import Answer, Silence
+
+from .agents import LoopClock, Memory, Other, operation
+
+INSIDE = (Resource("fs#1", "flag", encap=True), Resource("app#1", "simple", encap=True))
+CONTAINER = Resource("container#0", "process", options={"start_timeout": 60.0, "stop_timeout": 10.0})
+START = Step(1, "vm1", "start", "web", undo="stop", request=Request("start", local=True),
+             touches=("fs#1", "app#1"))
+STARTS_CONTAINER = Step(0, "hv1", "start", "container#0", undo="stop")
+
+
+def held(topology: str = "failover", *nodes: str) -> Any:
+    guest = Guest("container#0", "vm1", INSIDE, topology, nodes or ("vm1",))
+    service = Service("web", "hv1", Level.HOST, ("hv1",), resources=(CONTAINER,), guests=(guest,))
+    return SimpleNamespace(name="web", service=service)
+
+
+class Agent(Other):
+    """One that also tells its status: `up` are the resources that are up in it."""
+
+    up: tuple[str, ...] = ()
+    asked_status = 0
+
+    async def fan_out(self, nodes: list[str], method: str, path: str, **more: Any) -> dict[str, Answer | Silence]:
+        assert path.startswith("/v1/services/web/status")
+        self.asked_status += 1
+        if any(since <= self.now < until for since, until in self.away):
+            return {"vm1": Silence("vm1", "no answer")}
+        rows = [{"rid": r.rid, "status": "up" if r.rid in self.up else "down"} for r in INSIDE]
+        return {"vm1": Answer("vm1", {"resources": rows})}
+
+
+class World:
+    """A guest that gets ready as `ready` says, and a claim that is got as `claimed` says."""
+
+    def __init__(self, other: Agent, *, ready: Exception | None = None, claimed: Exception | None = None,
+                 service: Any = None, steps: tuple[Step, ...] = (START,)) -> None:
+        self.other, self.ready, self.claimed = other, ready, claimed
+        self.memory = Memory()
+        other.timeout, other.heard = 3.0, {}  # type: ignore[attr-defined]
+        doors: dict[str, Any] = dict.fromkeys(field.name for field in fields(Means))
+        doors |= {
+            "settings": lambda: SimpleNamespace(guest_silence=15.0), "clock": LoopClock(), "peers": other,
+            "readiness": self, "claims": self, "subscriptions": self,
+            "knowledge": SimpleNamespace(chose=lambda held, node: None)}
+        self.operation = operation(self.memory)
+        self.before: dict[int, frozenset[str]] = {}
+        self.chain = Chain(service or held(), Caller("alice"), Means(**doors), self.operation,
+                           {step.id: step for step in steps}, None)
+
+    async def bring_up(self, *_: Any, **__: Any) -> None:
+        await asyncio.sleep(1)
+        if self.ready:
+            raise self.ready
+
+    async def take(self, *_: Any) -> None:
+        if self.claimed:
+            raise self.claimed
+
+    def agent(self, node: str) -> str:
+        return "answering"
+
+    def take_in(self, node: str, service: str, value: Mapping[str, Any]) -> None: ...
+
+    async def hand_over(self, step: Step = START) -> Any:
+        return await self.chain.hand_over(step, lambda happening: None)
+
+
+def test_a_guest_that_did_not_get_ready_was_asked_for_nothing_and_has_nothing_to_undo(virtual) -> None:
+    async def scenario() -> None:
+        world = World(Agent(), ready=Silent("vm1: phase 'agent answers' did not end"))
+        with pytest.raises(TakenBack, match="agent answers") as caught:
+            await world.hand_over()
+        assert caught.value.code == "silent"
+        assert world.other.requests == []
+
+    virtual(scenario())
+
+
+def test_a_claim_that_was_not_got_leaves_nothing_to_undo(virtual) -> None:
+    async def scenario() -> None:
+        world = World(Agent(), claimed=HeldElsewhere("hv2 does not answer", silent=True),
+                      service=held("failover", "vm1", "vm2"))
+        with pytest.raises(TakenBack, match="hv2 does not answer") as caught:
+            await world.hand_over()
+        assert caught.value.code == "held-elsewhere"
+        assert world.other.requests == []
+
+    virtual(scenario())
+
+
+def test_a_guest_that_stays_busy_began_nothing(virtual) -> None:
+    async def scenario() -> None:
+        other = Agent()
+        other.refusals = [Busy("busy") for _ in range(1000)]
+        with pytest.raises(TakenBack) as caught:
+            await World(other).hand_over()
+        assert caught.value.code == "busy"
+
+    virtual(scenario())
