@@ -111,8 +111,8 @@ class Chain:
     async def _on_hypervisor(self, step: Step) -> Ending:
         peers, settings = self._means.peers, self._means.settings()
         doubtful = step.where not in peers.heard or SILENT in step.why
-        return await self._delegated(step, working=HYPERVISOR_WORKS,
-                                     silent=peers.timeout if doubtful else settings.guest_silence)
+        silent = peers.timeout if doubtful else settings.guest_silence
+        return await self._delegated(step, working=HYPERVISOR_WORKS, silent=silent, rival=True)
 
     async def _in_guest(self, step: Step, guest: Guest, emit: Emit) -> Ending:
         """A guest's part. For a start its agent is brought in step first."""
@@ -140,12 +140,12 @@ class Chain:
         await self._look_inside(guest)
         return ending
 
-    async def _delegated(self, step: Step, *, working: float, silent: float) -> Ending:
+    async def _delegated(self, step: Step, *, working: float, silent: float, rival: bool = False) -> Ending:
         planned = self._planned.get(step.id)
         undo = ".undo" if planned is not None and planned.action != step.action else ""
         number = f"{step.id}" if self._under is None else f"{self._under}-{step.id}"
         delegate = Delegate(self._means.peers, self._operation, step, label=number + undo, working=working,
-                            silent=silent, under=step.id if self._under is None else self._under)
+                            silent=silent, under=step.id if self._under is None else self._under, rival=rival)
         return await delegate.carry_out(step.request or Request(step.action), self._caller.who, self._said())
 
     async def _claim(self, guest: Guest, emit: Emit) -> SkippedStep | None:
