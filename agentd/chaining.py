@@ -111,8 +111,8 @@ class Chain:
     async def _on_hypervisor(self, step: Step) -> Ending:
         peers, settings = self._means.peers, self._means.settings()
         doubtful = step.where not in peers.heard or SILENT in step.why
-        return await self._delegated(step, working=HYPERVISOR_WORKS,
-                                     silent=peers.timeout if doubtful else settings.guest_silence)
+        silent = peers.timeout if doubtful else settings.guest_silence
+        return await self._delegated(step, working=HYPERVISOR_WORKS, silent=silent, rival=True)
 
     async def _in_guest(self, step: Step, guest: Guest, emit: Emit) -> Ending:
         """A guest's part. For a start its agent is brought in step first."""
@@ -147,12 +147,12 @@ class Chain:
             fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()))
         return await self._claim(guest, emit) if relocatable(guest) else None
 
-    async def _delegated(self, step: Step, *, working: float, silent: float) -> Ending:
+    async def _delegated(self, step: Step, *, working: float, silent: float, rival: bool = False) -> Ending:
         planned = self._planned.get(step.id)
         undoing = planned is not None and planned.action != step.action
         number = f"{step.id}" if self._under is None else f"{self._under}-{step.id}"
         delegate = Delegate(self._means.peers, self._operation, step, working=working, silent=silent,
-                            label=f"{number}.undo" if undoing else number, undoing=undoing,
+                            label=f"{number}.undo" if undoing else number, undoing=undoing, rival=rival,
                             under=step.id if self._under is None else self._under)
         return await delegate.carry_out(step.request or Request(step.action), self._caller.who, self._said())
 

@@ -49,6 +49,8 @@ class Performer:
             return await execute(plan, self._perform, self._tell, self._operation.cancelling)
         if not self._concerns_us(plan):
             return Outcome("succeeded")
+        if plan.chosen:
+            self._means.knowledge.chose(self._held, plan.chosen)
         whole = is_whole(request)
         verify = self._verifier(request.action) if whole else None
         outcome = await execute(plan, self._perform, self._tell, self._operation.cancelling, verify)
