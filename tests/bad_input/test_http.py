@@ -17,6 +17,7 @@ from agentd import protocol
 from agentd.edge import HEAD_LIMIT
 from agentd.server import Server
 from agentd.settings import Paths, Settings
+from api.routes.services import LONGEST_WAIT, seconds
 from api.strict import read
 
 from ..cluster.conftest import Machine, machines  # noqa: TID252 - a whole daemon is made there
@@ -184,7 +185,9 @@ def machine() -> Iterator[Machine]:
         yield made
         assert made.alive
         assert "Traceback" not in made.log
-        assert made.json("op", "ls")["operations"] == []
+        # What is refused on a look at the whole service is kept as an operation that did nothing.
+        assert {(o["result"], o["plan"], o["started_at"]) for o in made.json("op", "ls")["operations"]} <= {("failed", None, None)}
+        assert (made.status()["avail"], made.status()["frozen"]) == ("down", None)
 
 
 def ask(machine: Machine, line: bytes, head: bytes = b"", body: bytes = b"") -> tuple[int, bytes, Any]:
@@ -306,8 +309,6 @@ def test_a_bad_header_is_refused_before_anything_is_done(machine: Machine, head:
 
 
 def test_a_wait_is_bounded() -> None:
-    from api.routes.services import LONGEST_WAIT, seconds
-
     assert seconds("wait=999999") == LONGEST_WAIT
 
 
