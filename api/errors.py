@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.core import errors
+from agentd.core.reply import clean
+
+TEXT_LIMIT = 4096
+"""Characters of a sentence from another daemon."""
 
 STATUS: dict[type[errors.EncapError], int] = {
     errors.NotFound: 404,
@@ -59,10 +63,10 @@ _STANDARD = frozenset({"type", "title", "status", "detail", "code", "hint", "ret
 
 
 def error_from(document: Mapping[str, Any], status: int) -> errors.EncapError:
-    """The exception that another daemon's problem document stands for."""
-    code = str(document.get("code") or "error")
-    text = str(document.get("detail") or f"answered {status}")
-    hint = str(document.get("hint") or "")
+    """The exception that another daemon's problem document stands for. Its words may be a guest's."""
+    code = clean(str(document.get("code") or "error"))[:64]
+    text = clean(str(document.get("detail") or f"answered {status}"))[:TEXT_LIMIT]
+    hint = clean(str(document.get("hint") or ""))[:TEXT_LIMIT]
     if code == errors.InvalidConfig.code:
         return errors.InvalidConfig(text, list(document.get("problems") or ()), hint=hint)
     details = {k: v for k, v in document.items() if k not in _STANDARD and k not in ("text", "self")}
