@@ -27,7 +27,7 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TOOLS = {
     "lxc-start": "lxc", "lxc-attach": "lxc", "lxc-info": "lxc", "lxc-stop": "lxc", "ip": "iproute2",
     "arping": "iputils-arping", "ping": "iputils-ping", "unshare": "util-linux", "nsenter": "util-linux",
-    "mount": "mount", "findmnt": "util-linux",
+    "mount": "mount", "findmnt": "util-linux", "pgrep": "procps",
 }  # fmt: skip
 """What is run, and the package that has it, by its name in Debian."""
 
@@ -89,7 +89,7 @@ done
 END = """\
 #!/bin/sh
 # Ends what svc demo --lxc --keep left running, and removes this folder.
-if grep -qs cli.demo_machine /proc/{pid}/cmdline; then
+if grep -qs {group} /proc/{pid}/cmdline; then
     kill {pid}
 fi
 unshare --mount sh -c '{sweep}' sh {root} {group} && rm -r {root}
@@ -114,7 +114,7 @@ def demo(arguments: Any, terminal: Terminal) -> int:
             _clean(root, machine, terminal, keep)
     if "trouble" in answer:
         raise Trouble(
-            f"this machine cannot make another one in it: {answer['trouble']}",
+            f"svc demo --lxc cannot be run here: {answer['trouble']}",
             USAGE,
             code="not-supported",
             hint=PRIVILEGED,
@@ -158,7 +158,8 @@ def _start(order: Order) -> subprocess.Popen[bytes]:
 
 def _clean(root: Path, machine: subprocess.Popen[bytes] | None, terminal: Terminal, keep: bool) -> None:
     """End the machine, its cgroups and its folder; one that is kept loses only the process that waits."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    impatient = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in impatient}
     try:
         if machine is not None:
             machine.send_signal(signal.SIGKILL if keep else signal.SIGTERM)

@@ -57,9 +57,16 @@ def main(words: list[str]) -> int:
     first = os.fork()
     if not first:
         os._exit(_guarded(lambda: _first(order)))
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
+    signal.signal(signal.SIGTERM, lambda *_: _kill(first))
     _, status = os.waitpid(first, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it has ended by itself meanwhile
 
 
 def _first(order: Order) -> int:
@@ -143,7 +150,11 @@ def _own_group(top: Path, group: str) -> None:
     Version 2, whatever the machine itself uses: it is there in every kernel, and needs no controllers.
     """
     top.mkdir()
-    _run("mount", "-t", "cgroup2", "cgroup2", str(top))
+    try:
+        _run("mount", "-t", "cgroup2", "cgroup2", str(top))
+    except NotPossible:
+        top.rmdir()  # whose presence says that there may be a group to remove
+        raise
     own = top / group
     own.mkdir()
     (own / "cgroup.procs").write_text("0")
