@@ -12,6 +12,7 @@ from agentd.chaining import Caller, Means
 from agentd.core.errors import EncapError, Refused
 from agentd.core.known import Known
 from agentd.core.model import Level, Service
+from agentd.core.placement import chosen_guest
 from agentd.core.plan import Plan, Request
 from agentd.core.planner import plan as plan_here
 from agentd.core.routing import plan_cluster
@@ -56,6 +57,8 @@ class Actions:
             body=caller.body, request=request_body(request))
         if not operation.take():
             return operation  # the same key came twice at once: the first one goes on with it
+        if not caller.by_itself:
+            self._means.begun(name)
         if request.local:
             self._operations.run(operation, lambda running: self._all_of(held, request, caller, running))
             return operation
@@ -79,7 +82,7 @@ class Actions:
         """What is known for a plan: for a request to this node alone, from here."""
         await self._means.inspector.refresh(held.name)
         if request.local or held.service.level is not Level.HOST:
-            return self._means.knowledge.here(held)
+            return await self._means.knowledge.for_part(held)
         return await self._means.knowledge.everywhere(held, refresh=read_verb(request.action).name in _FRESH)
 
     def _planned(self, held: Held, request: Request, known: Known, assume_down: tuple[str, ...]) -> Plan:
@@ -90,8 +93,13 @@ class Actions:
     async def _prepared(self, held: Held, request: Request, caller: Caller,
                         operation: Operation) -> tuple[Performer, Plan]:
         """The plan, and the claim that it needs."""
-        plan = self._planned(held, request, await self._known(held, request), caller.assume_down)
+        known = await self._known(held, request)
+        plan = self._planned(held, request, known, caller.assume_down)
         operation.plan_is(plan.document())
+        starting = {step.what for step in plan.own if step.action == "start"}
+        chosen = chosen_guest(held.service, known, starting) if starting else None
+        if chosen is not None and chosen.node:
+            self._means.knowledge.chose(held, chosen.node)
         performer = Performer(held, caller, self._means, operation)
         await performer.claim(plan)
         return performer, plan

@@ -6,6 +6,7 @@ on without it where the plan says so.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,10 +39,15 @@ HYPERVISOR_WORKS = 3600.0
 """Seconds that another hypervisor may tell nothing new while it works: its steps have deadlines."""
 
 
+CLAIM_PATIENCE, CLAIM_PAUSE = 30.0, 1.0
+"""Seconds that a guest which is booting elsewhere is waited for, and between two tries."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, for the audit, and what they said: `reason` and `until` of a freeze, and the
-    nodes that they vouch for to be down. `origin`: the node and operation of another agent."""
+    nodes that they vouch for to be down. `origin`: the node and operation of another agent.
+    `by_itself`: nobody asked, this daemon does what is due."""
 
     who: str = ""
     key: str = ""
@@ -50,6 +56,7 @@ class Caller:
     until: str | None = None
     assume_down: tuple[str, ...] = ()
     origin: tuple[str, str] = ("", "")
+    by_itself: bool = False
 
 
 class Texts(Protocol):
@@ -70,7 +77,7 @@ class Claiming(Protocol):
 @dataclass(frozen=True, slots=True)
 class Means:
     """What carrying out an action needs of the node. `facts`: service -> key -> value;
-    `cleared(service)`: failed attempts are forgotten."""
+    `begun(service)`: somebody acts on it, so that failed restarts are forgotten."""
 
     settings: Callable[[], Settings]
     inspector: Inspector
@@ -84,7 +91,7 @@ class Means:
     peers: Peers
     claims: Claiming
     texts: Texts
-    cleared: Callable[[str], None]
+    begun: Callable[[str], None]
 
 
 class Chain:
@@ -116,7 +123,7 @@ class Chain:
             await self._means.readiness.bring_up(
                 self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)),
                 fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()))
-            refusal = await self._claim(guest) if relocatable(guest) else None
+            refusal = await self._claim(guest, emit) if relocatable(guest) else None
             if refusal is not None:
                 return refusal
             emit(Happening(Kind.PHASE, "resources"))
@@ -141,20 +148,29 @@ class Chain:
                             silent=silent, under=step.id if self._under is None else self._under)
         return await delegate.carry_out(step.request or Request(step.action), self._caller.who, self._said())
 
-    async def _claim(self, guest: Guest) -> SkippedStep | None:
+    async def _claim(self, guest: Guest, emit: Emit) -> SkippedStep | None:
         """The claim on the one instance of a failover encap level; why not, where another guest
         has it. Raises HeldElsewhere where somebody could not be asked."""
         service = self._held.service
         claim = Claim(encap_instance_name(service), self._operation.id, service.node, to=guest.node)
-        try:
-            await self._means.claims.take(claim, order(service), self._caller.assume_down, self._caller.who)
-        except HeldElsewhere as error:
-            if error.details.get("silent"):
-                raise
-            holder = error.details.get("holder")
-            chosen = holder.get("to") if isinstance(holder, Mapping) else ""
-            return SkippedStep(f"{chosen} is the chosen one" if chosen else error.text)
-        return None
+        deadline = self._means.clock.monotonic() + CLAIM_PATIENCE
+        while True:
+            try:
+                await self._means.claims.take(claim, order(service), self._caller.assume_down,
+                                              self._caller.who)
+                return None
+            except HeldElsewhere as error:
+                holder = error.details.get("holder")
+                chosen = holder.get("to") if isinstance(holder, Mapping) else ""
+                if isinstance(chosen, str) and chosen:
+                    self._means.knowledge.chose(self._held, chosen)
+                    return SkippedStep(f"{chosen} is the chosen one")
+                # Another guest may be booting: its state is not known until its agent answers.
+                late = self._means.clock.monotonic() > deadline
+                if late or error.details.get("silent") or self._operation.cancelling.is_set():
+                    raise
+                emit(Happening(Kind.PROGRESS, f"waiting for the choice among the guests: {error.text}"))
+            await asyncio.sleep(CLAIM_PAUSE)
 
     async def _look_inside(self, guest: Guest) -> None:
         """The guest's status after its part, without waiting for its stream to tell it."""

@@ -163,6 +163,7 @@ class Daemon:
 
     async def _look(self) -> None:
         await self._parts.inspector.refresh_all()
+        await self._parts.knowledge.look(self._parts.registry)
         documents = [self.node.status(name) for name in self.node.names()]
         await asyncio.to_thread(_save_snapshot, self._force.settings, documents)
 
@@ -231,19 +232,20 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
         lambda node: subscriptions.agent(node) == "answering", clock, inspector.refresh)
     guests = Guests(registry, inspector, subscriptions)
     enrolling = Enrolling(paths, members)
-    readiness = Readiness(guests, peers, subscriptions, enrolling, replicator.into_guest, clock)
+    readiness = Readiness(guests, peers, subscriptions, enrolling, replicator.into_guest,
+                          lambda service, node, boot: monitor.met(service, node, boot), clock)
     knowledge = Knowledge(inspector, peers, facts)
     claims = Claims(lambda: force.settings.node, store.claims, store.audit, peers,
                     Looking(registry, inspector, knowledge, peers, subscriptions),
                     lambda number: state_of(operations, number))
     configurations = Configurations(registry, store, inspector, replicator, bus, types)
     means = Means(force, inspector, store, clock, facts, knowledge, guests, readiness, subscriptions,
-                  peers, claims, configurations, lambda service: monitor.cleared(service))
+                  peers, claims, configurations, lambda service: monitor.begun(service))
     actions = Actions(registry, operations, means)
     monitor = Monitor(registry, operations, actions, means, boot_id())
     inspector.sights = Sights(
         guests.reports, replicator.in_step, monitor.budgets,
-        lambda held: (*monitor.notes(held), *replicator.notes(held)))
+        lambda held: (*monitor.notes(held), *replicator.notes(held)), knowledge.chosen)
     parts = Parts(registry, store, bus, clock, inspector, operations, peers, subscriptions, guests, knowledge,
                   replicator, members, claims, configurations, actions)
     return Machinery(parts, monitor, Resolving(registry, operations, means), joining)
@@ -264,7 +266,8 @@ def _make_directories(settings: Settings) -> None:
 
 def _save_snapshot(settings: Settings, documents: list[dict[str, Any] | None]) -> None:
     text = json.dumps({"schema": "encap.snapshot/1", "services": documents})
-    write_atomically(settings.paths.status_snapshot, text.encode(), 0o640)
+    # It lies below run, which ends with the machine.
+    write_atomically(settings.paths.status_snapshot, text.encode(), 0o640, synced=False)
 
 
 def _report(error: BaseException) -> None:

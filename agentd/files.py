@@ -25,8 +25,11 @@ def storage_trouble(doing: str, error: OSError) -> StorageTrouble:
                           if error.errno in (errno.ENOSPC, errno.EDQUOT) else "the old content is intact")
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Temp file, fsync, rename, directory fsync: the old content or the new, never half."""
+def write_atomically(path: Path, data: bytes, mode: int = 0o600, *, synced: bool = True) -> None:
+    """Temp file, fsync, rename, directory fsync: the old content or the new, never half.
+
+    `synced` False leaves the two fsync out: for what nobody needs after the machine's end.
+    """
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,10 +38,12 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         Path(temporary).replace(path)
         temporary = ""
-        sync_directory(path.parent)
+        if synced:
+            sync_directory(path.parent)
     except OSError as error:
         raise storage_trouble(f"cannot write {path}", error) from error
     finally:

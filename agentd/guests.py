@@ -63,7 +63,7 @@ class Guests:
             self._generation = self._registry.generation
             homes: dict[str, list[Home]] = {}
             for held in self._registry:
-                for guest in held.service.guests:
+                for guest in held.service.hosted:
                     homes.setdefault(guest.node, []).append(Home(held, guest))
             self._homes = homes
             self._subscriptions.follow(homes.keys())

@@ -40,7 +40,8 @@ class Joined:
 
 
 def join(text: str, paths: Paths, listen: Sequence[str] = ()) -> Joined:
-    """Join by a token. `listen`: where this node is to listen and be found, as in the settings.
+    """Join by a token. `listen`: where this node is to listen and be found, instead of what its
+    settings say.
 
     Safe to repeat with another token after a failure: the key is kept.
     """
@@ -49,8 +50,9 @@ def join(text: str, paths: Paths, listen: Sequence[str] = ()) -> Joined:
     _check_node(settings, token.name)
     _check_not_joined(paths, token)
     addresses = [show_address(parse_address(each)) for each in listen]
+    written = [show_address(each) for each in settings.listen] if "listen" in settings.origins else []
     request = {"token": token.secret, "csr": pki.make_key_and_request(paths, token.name).decode(),
-               "address": _reachable(addresses) if token.role == "hypervisor" else ""}
+               "address": _reachable(addresses or written) if token.role == "hypervisor" else ""}
     answer = _ask_first_that_answers(token, request)
     issued, bundled = _text(answer, "certificate"), _text(answer, "ca")
     if token.ca_key_hash not in map(certificate.key_hash, certificate.all_of(bundled)):
@@ -208,7 +210,8 @@ def _check_not_joined(paths: Paths, token: Token) -> None:
 
 def _reachable(addresses: Sequence[str]) -> str:
     """The first address that others can use; "" leaves it to the server, which sees ours."""
-    return next((a for a in addresses if parse_address(a)[0] not in ("0.0.0.0", "::")), "")
+    known = ((each, parse_address(each)) for each in addresses)
+    return next((each for each, (host, port) in known if host not in ("0.0.0.0", "::") and port), "")
 
 
 # Over the pipe of a container driver

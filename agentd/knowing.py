@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from agentd.core.known import GuestInstance, Known
-from agentd.core.model import Service
+from agentd.core.model import Level, Service
+from agentd.core.placement import relocatable
 from agentd.core.routing import SILENT, all_nodes
 from agentd.core.status import Status
 from agentd.inspector import Inspector
@@ -26,6 +27,23 @@ class Knowledge:
 
     def __init__(self, inspector: Inspector, peers: Peers, facts: Mapping[str, Mapping[str, Any]]) -> None:
         self._inspector, self._peers, self._facts = inspector, peers, facts
+        self._chosen: dict[str, str] = {}
+        # service -> the guest elsewhere that has, or is to have, the instance of its encap level
+
+    def chosen(self, held: Held) -> str:
+        """The guest of another hypervisor that has the one instance of a failover encap level."""
+        return self._chosen.get(held.name, "")
+
+    def chose(self, held: Held, node: str) -> None:
+        """A choice fell on the guest `node`; one that runs here is told by its own status."""
+        here = {guest.node for guest in held.service.hosted}
+        self._chosen[held.name] = "" if node in here else node
+
+    async def look(self, registry: Iterable[Held]) -> None:
+        """Hear again from the other hypervisors where there is a choice among guests."""
+        for held in list(registry):
+            if any(relocatable(guest) for guest in held.service.guests):
+                await self.instances(held, refresh=False)
 
     def here(self, held: Held) -> Known:
         """From memory: this node's resources and what its guests told."""
@@ -54,9 +72,15 @@ class Knowledge:
         return Known(
             status=known.status, states=known.states, guests=known.guests, frozen=known.frozen,
             guest_silent=known.guest_silent, peers={**peers, **known.peers},
-            elsewhere=guest_instances(documents, {g.node for g in held.service.guests}),
+            elsewhere=guest_instances(documents, {g.node for g in held.service.hosted}),
             expected=known.expected | {d["node"] for d in documents if d.get("expected") is True},
         )
+
+    async def for_part(self, held: Held) -> Known:
+        """For this node's part of a larger plan: other nodes matter where there is a choice among guests."""
+        if held.service.level is Level.HOST and any(relocatable(guest) for guest in held.service.guests):
+            return await self.everywhere(held, refresh=False)
+        return self.here(held)
 
     async def instances(self, held: Held, *, refresh: bool) -> tuple[Documents, Documents]:
         """Status documents of the other hypervisors, and those that were not heard
@@ -65,7 +89,22 @@ class Knowledge:
         path = f"/v1/services/{quote(held.name)}/status" + ("?refresh=true" if refresh else "")
         more = {"timeout": max(REFRESH_TIMEOUT, self._peers.timeout)} if refresh else {}
         answers = await self._peers.fan_out(others, "GET", path, **more)
-        return sort_out(answers, held.name)
+        documents, silences = sort_out(answers, held.name)
+        self._learn(held, documents, whole=not silences)
+        return documents, silences
+
+    def _learn(self, held: Held, documents: Documents, *, whole: bool) -> None:
+        """Which guest elsewhere is up. What was chosen before stays so while somebody starts, or
+        when not everybody was heard."""
+        guests = [guest for guest in held.service.guests if relocatable(guest)]
+        if not guests:
+            return
+        elsewhere = guest_instances(documents, {guest.node for guest in held.service.hosted})
+        up = [node for node in guests[0].nodes if node in elsewhere and elsewhere[node].avail == "up"]
+        if up:
+            self._chosen[held.name] = up[0]
+        elif whole and not any(_starts(document) for document in documents):
+            self._chosen.pop(held.name, None)
 
 
 def others_of(service: Service) -> list[str]:
@@ -101,16 +140,21 @@ def _is_status(value: Any, name: str, node: str) -> bool:
                 for r in rows)
 
 
+def _starts(document: Mapping[str, Any]) -> bool:
+    """Whether the instance is being started."""
+    operation = document.get("operation")
+    return isinstance(operation, Mapping) and str(operation.get("action", "")).startswith(_STARTING)
+
+
 def guest_instances(documents: Sequence[Mapping[str, Any]], here: Iterable[str]) -> dict[str, GuestInstance]:
     """The guests that other hypervisors run, by node name, for the choice among guests."""
     found: dict[str, GuestInstance] = {}
     for document in documents:
-        operation = document.get("operation")
-        begun = isinstance(operation, Mapping) and str(operation.get("action", "")).startswith(_STARTING)
+        begun = _starts(document)
         for row in document["resources"]:
             guest = row.get("guest")
             node = guest.get("node") if isinstance(guest, Mapping) else None
-            if not isinstance(node, str) or node in here:
+            if not isinstance(node, str) or node in here or row.get("disable"):
                 continue
             state = {"up": "up", "down": "down"}.get(row["status"], "undef")
             container = "starting" if begun and state == "down" else state

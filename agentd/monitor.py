@@ -53,13 +53,16 @@ class Monitor:
             now = self._means.clock.monotonic()
             self._waiting = {held.name: (now, "") for held in self._registry if _starts_at_boot(held)}
 
-    def cleared(self, service: str) -> None:
-        """Failed tries are forgotten."""
+    def begun(self, service: str) -> None:
+        """A user acts on the service: what waited to be done by itself is theirs now, and
+        resources have all their tries again."""
+        self._waiting.pop(service, None)
         self._budgets.pop(service, None)
 
-    def begun(self, service: str) -> None:
-        """A user acts on the service: what waited to be done by itself is theirs now."""
-        self._waiting.pop(service, None)
+    async def met(self, service: str, node: str, boot: str) -> None:
+        """A start of the service came to a guest in this boot, and does what is to be done in it."""
+        await self.introduced(node, boot)
+        self._rebooted.pop((service, node), None)
 
     async def introduced(self, node: str, boot: str) -> None:
         """A guest said in which boot it is."""
@@ -98,12 +101,7 @@ class Monitor:
         if frozen and _is_past(frozen.get("until"), self._means.clock.wall()):
             await self._act(name, Request("thaw", local=True))
             return
-        running = self._operations.running(name)
-        if running is not None:
-            if running.action in ("start", "restart"):
-                self._rebooted = {each: at for each, at in self._rebooted.items() if each[0] != name}
-            return
-        if frozen:
+        if frozen or self._operations.running(name) is not None:
             return
         if name in self._waiting:
             await self._start_at_boot(held)
@@ -119,7 +117,7 @@ class Monitor:
         service = held.service
         nodes = (service.node,) if service.topology == "flex" else ()
         try:
-            await self._actions.act(held.name, Request("start", nodes=nodes), Caller("boot"))
+            await self._actions.act(held.name, Request("start", nodes=nodes), Caller("boot", by_itself=True))
             self._waiting.pop(held.name, None)
         except (HeldElsewhere, Silent, Busy) as error:
             log.info("%s: start at boot: %s", held.name, error.text)
@@ -156,7 +154,7 @@ class Monitor:
 
     async def _act(self, name: str, request: Request) -> None:
         try:
-            await self._actions.act(name, request, Caller(WHO))
+            await self._actions.act(name, request, Caller(WHO, by_itself=True))
         except Busy as error:
             log.info("%s: %s", name, error.text)  # somebody was quicker; the next look sees what came of it
 

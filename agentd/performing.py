@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from agentd.chaining import Caller, Chain, Means
 from agentd.core.claims import Claim, instance_name, order
-from agentd.core.errors import ActionFailed, NotSupported, Silent, StorageTrouble
+from agentd.core.errors import ActionFailed, EncapError, NotSupported, Silent, StorageTrouble
 from agentd.core.events import Happening, Kind
 from agentd.core.expectation import Ended, after
 from agentd.core.model import Level, Resource
@@ -93,7 +93,6 @@ class Performer:
         if step.action in ("freeze", "thaw"):
             return await self._freeze(step.action)
         if step.action == "clear":
-            self._means.cleared(self._held.name)
             await self._means.inspector.refresh(self._held.name)
             return Done()
         if step.action in ("enable", "disable"):
@@ -111,7 +110,7 @@ class Performer:
         """This node's part of a plan over several hypervisors: planned now, with what is known now."""
         asked = step.request or Request(step.action)
         await self._means.inspector.refresh(self._held.name)
-        part = plan_here(self._held.service, asked, self._means.knowledge.here(self._held))
+        part = plan_here(self._held.service, asked, await self._means.knowledge.for_part(self._held))
         inner = Performer(self._held, self._caller, self._means, self._operation, step.id)
         await inner.claim(part)
         outcome = await inner.carry_out(part, asked)
@@ -155,7 +154,7 @@ class Performer:
         if (await driver.probe()).status in goal:
             return SkippedStep(f"already {goal[0]}")
         if step.what.startswith("container#"):
-            await self._means.store.intents.declare(self._operation.id, held.name, step.what, step.action)
+            await self._declare(step, emit)
         await (driver.start() if step.action == "start" else driver.stop())
         await inspector.refresh(held.name, [step.what])
         self._means.guests.look()
@@ -164,7 +163,32 @@ class Performer:
             return UnknownStep(f"{step.what}: its state cannot be told after {step.action}; a probe will")
         if found not in (*goal, Status.NA):
             raise ActionFailed(f"{step.what} is {found} after {step.action}")
+        if step.action == "start":
+            await self._reach(step, emit)
         return Done()
+
+    async def _declare(self, step: Step, emit: Emit) -> None:
+        """What is about to be done to a container, on disk before it is done. Without that none is
+        started; a stop makes nothing twice, so it goes on."""
+        try:
+            await self._means.store.intents.declare(self._operation.id, self._held.name, step.what,
+                                                    step.action)
+        except StorageTrouble as error:
+            if step.action == "start":
+                raise
+            emit(Happening(Kind.LOG, f"{error.text}; going on"))
+
+    async def _reach(self, step: Step, emit: Emit) -> None:
+        """A guest of which the plan asks nothing (another one is chosen) is brought in step all the
+        same; when that fails, the start of its container has not."""
+        guest = self._held.service.guest(step.what)
+        if guest is None or not guest.resources or any(s.where == guest.node for s in self._planned.values()):
+            return
+        try:
+            await self._means.readiness.bring_up(
+                self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True)
+        except EncapError as error:
+            emit(Happening(Kind.LOG, f"{error.text}; going on"))
 
     def _verifier(self, action: str) -> Callable[[], Awaitable[None]] | None:
         """After a full start avail is up, after a full stop down; or there is nothing to say."""

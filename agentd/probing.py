@@ -57,7 +57,7 @@ class Looking:
 
     async def _guests(self, held: Held) -> dict[str, str | None]:
         """Whether the instance of a failover encap level is up in a guest that runs here."""
-        guests = [guest for guest in held.service.guests if relocatable(guest)]
+        guests = [guest for guest in held.service.hosted if relocatable(guest)]
         states = self._inspector.states(held.name)
         asked = [g.node for g in guests if states.get(g.container, "unknown") not in PROVEN_DOWN]
         path = f"/v1/services/{quote(held.name)}/status?refresh=true"

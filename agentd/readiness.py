@@ -8,7 +8,7 @@ in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from agentd.core.errors import ActionFailed, EncapError, NotSupported, Refused, Silent
 from agentd.core.model import Guest
@@ -30,12 +30,14 @@ TELL = Callable[[str], None]
 
 
 class Readiness:
-    """`push(held, guest)`: makes a guest hold its view of a configuration, or raises."""
+    """`push(held, guest)`: makes a guest hold its view of a configuration, or raises.
+    `met(service, node, boot)`: a guest answered that is in this boot."""
 
     def __init__(self, guests: Guests, peers: Peers, subscriptions: Subscriptions, enrolling: Enrolling,
-                 push: Callable[[Held, Guest], Awaitable[None]], clock: Clock) -> None:
+                 push: Callable[[Held, Guest], Awaitable[None]],
+                 met: Callable[[str, str, str], Awaitable[None]], clock: Clock) -> None:
         self._guests, self._peers, self._subscriptions = guests, peers, subscriptions
-        self._enrolling, self._push, self._clock = enrolling, push, clock
+        self._enrolling, self._push, self._met, self._clock = enrolling, push, met, clock
 
     async def bring_up(self, held: Held, guest: Guest, tell: TELL, *, fresh: bool) -> None:
         """Until the agent of a guest answers and holds its view. `fresh`: its container was
@@ -110,6 +112,9 @@ class Readiness:
             finally:
                 self._subscriptions.sight(node).enrolling = False
         await self._guests.locate(node)
-        await self._peers.ask(node, "GET", "/v1/node", timeout=CALL_TIMEOUT)
+        told = await self._peers.ask(node, "GET", "/v1/node", timeout=CALL_TIMEOUT)
+        boot = told.get("boot_id") if isinstance(told, Mapping) else None
+        if isinstance(boot, str) and 0 < len(boot) <= 64:
+            await self._met(home.held.name, node, boot)
         self._subscriptions.heard(node)
         self._subscriptions.wake(node)

@@ -88,7 +88,8 @@ class Replicator:
     def notes(self, held: Held) -> tuple[LogLine, ...]:
         """Lines about the whole instance: a text that gave way, nodes that deleted the service."""
         gave_way = self._receiver.line(held)
-        deleted = [LogLine("warn", f"deleted on {node}; svc delete {held.name} here too")
+        advice = f"svc delete {held.name} --node {self._node()}"  # without it those would be asked again
+        deleted = [LogLine("warn", f"deleted on {node}; here too: {advice}")
                    for node in self._known.without(held.name) if node in others(held)]
         return (*((gave_way,) if gave_way else ()), *deleted)
 

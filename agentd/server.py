@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from agentd import pki
 from agentd.core.errors import EncapError
-from agentd.edge import Application, Edge
+from agentd.edge import HEAD_LIMIT, Application, Edge
 from agentd.files import remove, write_atomically
 from agentd.identity import Identity, Peer
 from agentd.listening import LocalSocket, listen_tcp
@@ -32,8 +32,6 @@ KEEP_ALIVE = 75
 HANDSHAKE_TIMEOUT = 10.0
 SWEEP = 30.0
 """Seconds between two looks at whether the peers of open connections are still welcome."""
-HEAD_LIMIT = 32 << 10
-"""Bytes of the headers of a request."""
 CONNECTION_LIMIT = 1000
 _IGNORE_DATES = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: for the self-check only
 
@@ -85,9 +83,10 @@ class Server:
         """
         self._settings = settings or self._settings
         paths = self._settings.paths
-        if not paths.enrolled:
-            return False
-        stamp = tuple(p.stat().st_mtime_ns for p in (paths.certificate, paths.key, paths.ca_certificate))
+        try:
+            stamp = tuple(p.stat().st_mtime_ns for p in (paths.certificate, paths.key, paths.ca_certificate))
+        except FileNotFoundError:
+            return False  # not enrolled yet
         if self._context is None:
             await self._check_identity()
             self._context = pki.server_context(paths)

@@ -14,6 +14,7 @@ import socket
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -73,6 +74,12 @@ class Paths:
         return f"Paths({str(self.root)!r})"
 
 
+@lru_cache(maxsize=8)
+def _paths(root: Path) -> Paths:
+    """Asked for several times a second, and always the same."""
+    return Paths(root)
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """What a user certificate may do here; `services`: shell patterns of service names."""
@@ -102,7 +109,7 @@ class Settings:
 
     @property
     def paths(self) -> Paths:
-        return Paths(self.root)
+        return _paths(self.root)
 
     def explain(self) -> list[tuple[str, Any, str]]:
         """(key, value as it would be written, where it came from), in the order of this class."""

@@ -7,12 +7,32 @@ the help texts come from the same rows.
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+import os
+import sys
 
 from cli.commands import COMMANDS, Command
 from cli.exits import USAGE, Trouble
 
-Row = tuple[tuple[str, ...], dict[str, Any]]
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    Row = tuple[tuple[str, ...], dict[str, Any]]
+
+
+class Given(argparse.Action):
+    """Keeps what was given, in a list where the default is one. An empty value is refused:
+    ``--rid "$NOTHING"`` must never mean everything."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        many = isinstance(self.default, list)
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str) and not (split([value]) if many else value.strip()):
+                raise argparse.ArgumentError(self, "it is empty")
+        kept = [*getattr(namespace, self.dest), values] if many else values
+        setattr(namespace, self.dest, kept)
 
 
 def _flag(*names: str, help: str) -> Row:
@@ -21,7 +41,7 @@ def _flag(*names: str, help: str) -> Row:
 
 def _list(*names: str, metavar: str, help: str) -> Row:
     return names, {
-        "action": "append",
+        "action": Given,
         "default": [],
         "metavar": metavar,
         "help": f"{help}; repeatable, or with commas",
@@ -29,11 +49,11 @@ def _list(*names: str, metavar: str, help: str) -> Row:
 
 
 def _value(*names: str, metavar: str, help: str, **more: Any) -> Row:
-    return names, {"default": "", "metavar": metavar, "help": help, **more}
+    return names, {"action": Given, "default": "", "metavar": metavar, "help": help, **more}
 
 
 def _operand(name: str, help: str, **more: Any) -> Row:
-    return (name,), {"metavar": name.upper(), "help": help, **more}
+    return (name,), {"action": Given, "metavar": name.upper(), "help": help, **more}
 
 
 def seconds(text: str) -> float:
@@ -41,7 +61,7 @@ def seconds(text: str) -> float:
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
     total, number = 0.0, ""
     for letter in text if text[-1:] in units else text + "s":
-        if letter in units and number:
+        if letter in units and number.strip(".") and number.count(".") < 2:
             total, number = total + float(number) * units[letter], ""
         elif letter.isascii() and (letter.isdigit() or letter == "."):
             number += letter
@@ -152,6 +172,23 @@ ROWS: dict[str, Row] = {
 }
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Finds the width as argparse does, but without shutil: one is made for each option of a parser."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80 if sys.__stdout__ else 80
+    except (OSError, ValueError):
+        return 80
+
+
 class Parser(argparse.ArgumentParser):
     """argparse whose complaint is a Trouble, so that it looks like every other one."""
 
@@ -166,7 +203,7 @@ def parser(name: str, program: str = "svc") -> Parser:
         prog=f"{program} {name}",
         description=description(command),
         epilog=epilog(command),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     for argument in command.arguments.split():

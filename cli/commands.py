@@ -212,8 +212,11 @@ COMMANDS: dict[str, Command] = {
     "delete": Command(
         "cli.acting:act",
         "Delete a service's configuration everywhere; refused while it is up.",
-        f"names --force --dry-run --reason {WAITING}",
+        f"names --force --node --dry-run --reason {WAITING}",
         "svc delete deb1",
+        "svc delete deb1 --node hv1",
+        details="A hypervisor that is silent keeps it from being deleted, unless --node names the others:\n"
+        "when it returns, its copy stays, and its status says where the service was deleted.",
     ),
     "config validate": Command(
         "cli.offline:validate",

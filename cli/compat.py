@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from typing import Any
 
 GROUPS = ("container", "ip", "disk", "fs", "share", "sync", "app", "hb")
 CODES = {"up": 0, "down": 1, "warn": 2, "n/a": 3, "undef": 5, "stdby up": 6, "stdby down": 7}

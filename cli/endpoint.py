@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from cli.exits import NOT_FOUND, Trouble
 
+TYPE_CHECKING = False  # as in cli.main
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from cli.transport import Daemon
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from typing import Any
 
 DONE, FAILED, USAGE, UNDO_FAILED, UNKNOWN, UNREACHABLE, REFUSED, NOT_FOUND, DRAFT = range(9)
 BROKEN_PIPE, INTERRUPTED = 141, 130  # what a shell reports for SIGPIPE and SIGINT

@@ -6,13 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from cli.endpoint import daemon_of, root_of, unknown_service
 from cli.exits import DONE, NOT_FOUND, UNREACHABLE, USAGE, Trouble
 from cli.render import UnreadableDocument, any_tree, plan_text, safe, table
 from cli.terminal import Terminal
 from cli.transport import Daemon, quoted
+
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from typing import Any
 
 SNAPSHOT = "run/encap/status.json"
 READ_LIMIT = 64 << 20

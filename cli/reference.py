@@ -8,9 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from cli.arguments import GLOBAL, ROWS, Row, parser
+from cli.arguments import GLOBAL, ROWS, parser
 from cli.commands import COMMANDS
 from cli.exits import MEANING
+
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from cli.arguments import Row
 
 HEAD = """# Commands
 

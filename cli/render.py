@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from cli.compat import json15, status_code
 from cli.text import painted, safe, short, table
 from cli.tree import UnreadableDocument, any_tree, cluster_tree, tree
+
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "UnreadableDocument", "any_tree", "cluster_tree", "event_line", "json15", "painted", "plan_text",

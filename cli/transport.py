@@ -11,12 +11,15 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from cli.exits import UNREACHABLE, Trouble, of_code
 from cli.reader import Reader, broken, reason, server_sent, stream
 from cli.reader import body as body_of
 from cli.reader import head as head_of
+
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from typing import Any
 
 SOCKET = "run/encap/agentd.sock"
 SUN_PATH = 107

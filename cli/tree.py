@@ -7,9 +7,12 @@ monitored, D disabled, O optional, E of the guest), a state of 8, the label.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from cli.text import painted, safe, short, wrapped
+
+TYPE_CHECKING = False  # as in cli.main
+if TYPE_CHECKING:
+    from typing import Any
 
 AVAIL = ("container", "disk", "share", "fs", "ip", "app")
 BRANCHES = ("task", "sync", "hb")

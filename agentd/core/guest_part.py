@@ -143,7 +143,7 @@ def choose(branches: Sequence[tuple[Guest, Row]]) -> str:
     """The guest that has the one instance of a failover encap level; "" when this node's
     guests alone cannot tell. Up comes first, then not known; if all guests of the level
     are here and proven not up, the first whose container runs."""
-    candidates = [(g, c) for g, c in branches if relocatable(g)]
+    candidates = [(g, c) for g, c in branches if relocatable(g) and not c["disable"]]
     for wanted in (Status.UP, Status.UNDEF):
         for guest, container in candidates:
             if any(r["status"] == wanted for r in container["guest"]["resources"] if in_avail(r)):

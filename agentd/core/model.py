@@ -108,6 +108,11 @@ class Service:
     def resource(self, rid: str) -> Resource | None:
         return next((r for r in self.resources if r.rid == rid), None)
 
+    @property
+    def hosted(self) -> tuple[Guest, ...]:
+        """The guests that this node can run: their containers are not disabled here."""
+        return tuple(g for g in self.guests if (c := self.resource(g.container)) and not c.disable)
+
     def guest(self, container: str) -> Guest | None:
         """The guest in container `container` (a rid)."""
         return next((g for g in self.guests if g.container == container), None)

@@ -45,10 +45,11 @@ def chosen_guest(
 ) -> Chosen | None:
     """The chosen one among the guests of a failover encap level; None where there is no
     choice to make. `starting`: rids of the containers that the plan starts."""
-    guests = {guest.node: guest for guest in service.guests if relocatable(guest)}
-    if not guests:
+    level = next((guest for guest in service.guests if relocatable(guest)), None)
+    if level is None:
         return None
-    nodes = next(iter(guests.values())).nodes
+    nodes = level.nodes
+    guests = {guest.node: guest for guest in service.hosted if relocatable(guest)}
     instances = {node: known.elsewhere.get(node, GuestInstance()) for node in nodes}
     for node, guest in guests.items():
         instances[node] = _local(guest, known, starting)

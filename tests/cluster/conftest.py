@@ -23,6 +23,7 @@ Result = subprocess.CompletedProcess[str]
 SETTINGS = """\
 node = "{node}"
 listen = ["127.0.0.1:{port}"]
+join_listen = ["127.0.0.1:0"]
 status_interval = 1
 sync_interval = 2
 guest_silence = 3
@@ -30,13 +31,27 @@ peer_timeout = 2
 """
 
 
-def until(question: Callable[[], Any], what: str, timeout: float = 30) -> Any:
+def until(question: Callable[[], Any], what: str, timeout: float = 30, pause: float = 0.05) -> Any:
     """Ask until the answer is true-ish, and return it."""
     end = time.monotonic() + timeout
     while not (answer := question()):
         assert time.monotonic() < end, f"{what}: not within {timeout:g} s"
-        time.sleep(0.05)
+        time.sleep(pause)
     return answer
+
+
+def rows(document: dict[str, Any]) -> dict[str, str]:
+    """rid -> status; resources of the guest under ``guest rid``."""
+    found = {r["rid"]: r["status"] for r in document["resources"]}
+    for row in document["resources"]:
+        guest = row.get("guest") or {"resources": []}
+        found |= {f"{guest['node']} {r['rid']}": r["status"] for r in guest["resources"]}
+    return found
+
+
+def guest_of(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(r["guest"] for r in document["resources"] if r.get("guest"))
+    return found
 
 
 class Machine:
@@ -102,6 +117,21 @@ class Machine:
         document: dict[str, Any] = self.json("status", name, *words)
         return document
 
+    def get(self, path: str) -> Any:
+        """The API's answer, without the time that a command takes: for what passes quickly."""
+        from cli.transport import local
+
+        return local(str(self.root)).get(path)
+
+    def phase(self, name: str = "web") -> tuple[str, str]:
+        """Action and phase of what a service is doing; two times "" when nothing."""
+        running = self.get(f"/v1/services/{name}/status")["operation"] or {}
+        return str(running.get("action") or ""), str(running.get("phase") or "")
+
+    def until_phase(self, *phases: str, name: str = "web") -> None:
+        """Wait until what the service is doing is in one of these phases."""
+        until(lambda: self.phase(name)[1] in phases, f"{name} in {phases[0]}", pause=0.002)
+
     def file(self, name: str, text: str) -> str:
         path = self.root / name
         path.write_text(text)
@@ -120,15 +150,17 @@ class Machine:
 
 
 @contextmanager
-def machines(*nodes: str, started: bool = True) -> Iterator[list[Machine]]:
-    """Daemons of one cluster (for one node: of none), each ended and gone at the end."""
+def machines(*nodes: str, started: bool = True, joined: int | None = None) -> Iterator[list[Machine]]:
+    """Daemons of one cluster (for one node: of none), each ended and gone at the end. `joined`:
+    only so many of them are members, and run; a test lets the others join."""
     with tempfile.TemporaryDirectory(prefix="enc", ignore_cleanup_errors=True) as folder:
         found = [Machine(Path(folder) / node, node, port)
                  for node, port in zip(nodes, free_ports(len(nodes)), strict=True)]
-        if len(found) > 1:
-            _join(found)
+        members = found[:joined]
+        if len(members) > 1:
+            _join(members)
         try:
-            for each in found if started else ():
+            for each in members if started else ():
                 each.start()
             yield found
         finally:

@@ -7,11 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from .conftest import Machine, machines, until
+from .conftest import Machine, guest_of, machines, rows, until
 
 pytestmark = pytest.mark.socket
 
@@ -41,20 +40,6 @@ start = {sys.executable} -c "import signal; signal.pause()"
 tags = encap
 """
 Pair = tuple[Machine, Machine]
-
-
-def rows(document: dict[str, Any]) -> dict[str, str]:
-    """rid -> status; resources of the guest under ``guest rid``."""
-    found = {r["rid"]: r["status"] for r in document["resources"]}
-    for row in document["resources"]:
-        guest = row.get("guest") or {"resources": []}
-        found |= {f"{guest['node']} {r['rid']}": r["status"] for r in guest["resources"]}
-    return found
-
-
-def guest_of(document: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = next(r["guest"] for r in document["resources"] if r.get("guest"))
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -397,7 +397,8 @@ async def test_what_was_deleted_is_not_brought_back_and_the_node_that_missed_it_
     assert "web" not in hv1.registry
     assert "web" not in dr1.registry
     assert settled.moved() == []
-    assert sorted(hv2.notes) == ["deleted on dr1; svc delete web here too", "deleted on hv1; svc delete web here too"]
+    advice = "here too: svc delete web --node hv2"
+    assert sorted(hv2.notes) == [f"deleted on dr1; {advice}", f"deleted on hv1; {advice}"]
     assert "hv1 has not confirmed revision 1 yet: it was deleted there" in hv2.lines
     with pytest.raises(Refused, match="web was deleted on hv1 at revision 1") as refused:
         await hv1.replicator.receive("web", replica(TEXT, 1), "hv2")
@@ -408,7 +409,7 @@ async def test_a_refused_push_says_that_the_service_was_deleted(settled: Net) ->
     await settled.nodes["hv1"].delete()
     hv2 = settled.nodes["hv2"]
     await hv2.replicator.accepted("web")
-    assert hv2.notes == ["deleted on hv1; svc delete web here too"]
+    assert hv2.notes == ["deleted on hv1; here too: svc delete web --node hv2"]
 
 
 async def test_a_tombstone_outlives_a_restart_and_a_service_made_anew_goes_on_above_it(settled: Net) -> None:
