@@ -3,7 +3,7 @@
 #   make test    all tests; the real machines (LXC) too when run as root on Debian
 PYTHON ?= python3
 VENV := .venv
-SOURCES := $(shell find agentd api cli drivers -name '*.py' 2>/dev/null)
+SOURCES := $(shell find agentd api cli drivers -name '*.py' -o -name '*.md' 2>/dev/null)
 PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet
 LAB_PACKAGES := lxc mmdebstrap iproute2 iputils-arping iputils-ping nftables util-linux dbus \
 	btrfs-progs xfsprogs e2fsprogs

@@ -79,7 +79,7 @@ class Claiming(Protocol):
 @dataclass(frozen=True, slots=True)
 class Means:
     """What carrying out an action needs of the node. `facts`: service -> key -> value;
-    `cleared(service)`: failed attempts are forgotten; `begun(service)`: somebody acts on it."""
+    `begun(service)`: somebody acts on it, so that failed restarts are forgotten."""
 
     settings: Callable[[], Settings]
     inspector: Inspector
@@ -93,7 +93,6 @@ class Means:
     peers: Peers
     claims: Claiming
     texts: Texts
-    cleared: Callable[[str], None]
     begun: Callable[[str], None]
 
 
@@ -131,8 +130,8 @@ class Chain:
     async def _on_hypervisor(self, step: Step) -> Ending:
         peers, settings = self._means.peers, self._means.settings()
         doubtful = step.where not in peers.heard or SILENT in step.why
-        return await self._delegated(step, working=HYPERVISOR_WORKS,
-                                     silent=peers.timeout if doubtful else settings.guest_silence)
+        silent = peers.timeout if doubtful else settings.guest_silence
+        return await self._delegated(step, working=HYPERVISOR_WORKS, silent=silent, rival=True)
 
     async def _in_guest(self, step: Step, guest: Guest, emit: Emit) -> Ending:
         """A guest's part. For a start its agent is brought in step first."""
@@ -177,11 +176,11 @@ class Chain:
             row["rid"]: Status(row["status"]) for row in report.document["resources"]}
         return frozenset(r.rid for r in guest.resources if told.get(r.rid) not in (*IS_DOWN, Status.NA))
 
-    async def _delegated(self, step: Step, *, working: float, silent: float) -> Ending:
+    async def _delegated(self, step: Step, *, working: float, silent: float, rival: bool = False) -> Ending:
         undoing = self._is_undo(step)
         number = f"{step.id}" if self._under is None else f"{self._under}-{step.id}"
         delegate = Delegate(self._means.peers, self._operation, step, working=working, silent=silent,
-                            label=f"{number}.undo" if undoing else number, undoing=undoing,
+                            label=f"{number}.undo" if undoing else number, undoing=undoing, rival=rival,
                             under=step.id if self._under is None else self._under)
         return await delegate.carry_out(step.request or Request(step.action), self._caller.who, self._said())
 

@@ -58,12 +58,13 @@ class Delegate:
     """One delegated step of `operation`, told under the step `under`. `label` names it within
     the operation, and is its key. `working`, `silent`: how many seconds the other agent may
     tell nothing new while it works, and while it cannot be reached. `undoing`: it takes a step
-    back, which no cancel keeps it from: that may be what it is for."""
+    back, which no cancel keeps it from: that may be what it is for. `rival`: its own operation
+    may wait for this one in turn; of the two the younger gives way."""
 
     def __init__(self, peers: Peers, operation: Operation, step: Step, *, label: str, working: float,
-                 silent: float, under: int, undoing: bool = False) -> None:
+                 silent: float, under: int, undoing: bool = False, rival: bool = False) -> None:
         self._peers, self._operation, self._step = peers, operation, step
-        self._working, self._silent, self._under = working, silent, under
+        self._working, self._silent, self._under, self._rival = working, silent, under, rival
         self._cancelling = asyncio.Event() if undoing else operation.cancelling
         self._key = f"{operation.id}.{label}"
         self._heard = self._contact = asyncio.get_running_loop().time()
@@ -75,9 +76,12 @@ class Delegate:
         body = {**request_body(request), **more, "local": True,
                 "origin": {"who": who, "node": self._operation.node, "operation": self._operation.id}}
         try:
-            followed = _Followed(await self._begin(body))
+            begun = await self._begin(body)
         except _BEGAN_NOTHING as error:
             raise not_begun(error) from error
+        if isinstance(begun, SkippedStep):
+            return begun
+        followed = _Followed(begun)
         cancelling = asyncio.create_task(self._pass_on_cancel(followed.number))
         try:
             document = await self._follow(followed)
@@ -85,8 +89,9 @@ class Delegate:
             cancelling.cancel()
         return _ending(document, followed)
 
-    async def _begin(self, body: Mapping[str, Any]) -> str:
-        """Hand the request over; the id of the operation. One that is busy is waited for."""
+    async def _begin(self, body: Mapping[str, Any]) -> str | SkippedStep:
+        """Hand the request over; the id of the operation. One that is busy is waited for, or
+        does the same by itself."""
         path = f"/v1/services/{self._operation.service}/actions"
         deadline = self._now() + self._working
         while True:
@@ -94,6 +99,12 @@ class Delegate:
                 headers = {"idempotency-key": self._key}
                 return _id_of(await self._persistently("POST", path, body=body, headers=headers))
             except Busy as busy:
+                running = busy.details.get("operation")
+                if self._rival and isinstance(running, Mapping) and _is_older(running, self._operation.id):
+                    if not _does_the_same(running, body):
+                        raise
+                    word = f"operation {clean(str(running.get('id')))[:40]}"
+                    return SkippedStep(f"{self._step.where} carries out {self._step.action} itself: {word}")
                 if self._now() > deadline or self._cancelling.is_set():
                     raise
                 await self._wait_for(busy)
@@ -216,6 +227,22 @@ def _ending(document: Mapping[str, Any], followed: _Followed) -> Ending:
     if document.get("undone") is not False:
         raise TakenBack(error.text, hint=error.hint, code=error.code) from error
     raise error
+
+
+def _is_older(running: Mapping[str, Any], number: str) -> bool:
+    """Whether the operation of a busy node is its own and came before `number`: its id says so."""
+    origin = running.get("origin")
+    own = isinstance(origin, Mapping) and not origin.get("operation")
+    return own and str(running.get("id")) < number
+
+
+def _does_the_same(running: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    """Whether it does there what `body` asks for: the same action on the same part of the service."""
+    request = running.get("request")
+    if not isinstance(request, Mapping) or running.get("action") != body["action"]:
+        return False
+    beside = ("nodes", "local", "origin", "reason", "until", "assume_down")
+    return all(request.get(key) == body.get(key) for key in {*request, *body}.difference(beside))
 
 
 def _id_of(answer: Any) -> str:

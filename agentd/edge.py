@@ -1,4 +1,5 @@
-"""The outermost layer of the application: bodies of a bounded size, streams that end on a stop.
+"""The outermost layer of the application: requests of a bounded size and of one meaning only,
+streams that end on a stop.
 
 Plain ASGI. A body is read whole before the application is called, so a route never holds
 half of one, and one that is too long is answered with 413 whatever it claims about itself.
@@ -13,6 +14,8 @@ from typing import Any
 
 BODY_LIMIT = (2 << 20) + (64 << 10)
 """Bytes: a configuration of 1 MiB as JSON, where each line end or quote takes two."""
+HEAD_LIMIT = 32 << 10
+"""Bytes of the first line and the headers of a request."""
 DRAINED = 8
 """A body up to so many times the limit is read and dropped before it is refused: a connection
 that is closed on unread data is reset, and its client would never see the answer."""
@@ -32,12 +35,16 @@ class Edge:
         self.stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        fault = _fault(scope)
+        if fault is not None:
+            await _refuse(send, *fault)
+            return
         try:
             body = await self._body(scope, receive)
         except _ClientGone:
             return
         if body is None:
-            await _too_large(send, self._limit)
+            await _refuse(send, 413, "too-large", f"the body of a request is at most {self._limit} bytes")
             return
         sent = _Sent(send)
         await self._app(scope, _Body(body, receive, self.stopping), sent)
@@ -101,11 +108,28 @@ class _Sent:
         await self._send(message)
 
 
-async def _too_large(send: Send, limit: int) -> None:
+def _fault(scope: Scope) -> tuple[int, str, str] | None:
+    """Status, code and words for a head that is too large, or that two readers may take differently."""
+    headers, version = scope["headers"], scope["http_version"]
+    names = {name for name, _ in headers}
+    line = len(scope["method"]) + len(scope["raw_path"]) + len(scope["query_string"])
+    if line + sum(len(name) + len(value) + 4 for name, value in headers) > HEAD_LIMIT:
+        return 431, "too-large", f"the first line and headers of a request are at most {HEAD_LIMIT} bytes"
+    if version not in ("1.0", "1.1"):
+        return 505, "bad-request", f"HTTP/{version} is not spoken here"
+    if not scope["raw_path"].startswith(b"/"):
+        return 400, "bad-request", "the target of a request is a path"
+    if b"transfer-encoding" in names and (b"content-length" in names or version == "1.0"):
+        return 400, "bad-request", "the length of the body is said in two ways"
+    return None
+
+
+async def _refuse(send: Send, status: int, code: str, text: str) -> None:
+    """A problem document, and the end of the connection: what follows on it is not read."""
     document = {
-        "type": "urn:encap:problem:too-large", "title": "too large", "status": 413, "code": "too-large",
-        "detail": f"the body of a request is at most {limit} bytes", "hint": "", "retryable": False,
+        "type": f"urn:encap:problem:{code}", "title": code.replace("-", " "), "status": status, "code": code,
+        "detail": text, "hint": "", "retryable": False,
     }
     headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(document).encode()})

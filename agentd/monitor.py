@@ -53,10 +53,6 @@ class Monitor:
             now = self._means.clock.monotonic()
             self._waiting = {held.name: (now, "") for held in self._registry if _starts_at_boot(held)}
 
-    def cleared(self, service: str) -> None:
-        """Failed tries are forgotten."""
-        self._budgets.pop(service, None)
-
     def begun(self, service: str) -> None:
         """A user acts on the service: what waited to be done by itself is theirs now, and
         resources have all their tries again."""

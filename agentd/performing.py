@@ -50,6 +50,8 @@ class Performer:
             return await execute(plan, self._perform, self._tell, self._operation.cancelling)
         if not self._concerns_us(plan):
             return Outcome("succeeded")
+        if plan.chosen:
+            self._means.knowledge.chose(self._held, plan.chosen)
         whole = is_whole(request)
         verify = self._verifier(request.action) if whole else None
         outcome = await execute(plan, self._perform, self._tell, self._operation.cancelling, verify)
@@ -95,7 +97,6 @@ class Performer:
         if step.action in ("freeze", "thaw"):
             return await self._freeze(step.action)
         if step.action == "clear":
-            self._means.cleared(self._held.name)
             await self._means.inspector.refresh(self._held.name)
             return Done()
         if step.action in ("enable", "disable"):

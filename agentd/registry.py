@@ -176,10 +176,16 @@ def _read(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise StorageTrouble(f"{path.name} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
+        # Before it becomes a file object: that cannot be made of a directory.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise StorageTrouble(f"{path.name} is not a regular file")
-        raw = file.read(TEXT_LIMIT + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            raw = file.read(TEXT_LIMIT + 1)
+    except OSError as error:
+        raise StorageTrouble(f"{path.name} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if len(raw) > TEXT_LIMIT:
         raise InvalidRequest(f"{path.name} is larger than 1 MiB", code="too-large")
     try:

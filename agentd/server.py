@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from agentd import pki
 from agentd.core.errors import EncapError
-from agentd.edge import Application, Edge
+from agentd.edge import HEAD_LIMIT, Application, Edge
 from agentd.files import remove, write_atomically
 from agentd.identity import Identity, Peer
 from agentd.listening import LocalSocket, listen_tcp
@@ -32,8 +32,6 @@ KEEP_ALIVE = 75
 HANDSHAKE_TIMEOUT = 10.0
 SWEEP = 30.0
 """Seconds between two looks at whether the peers of open connections are still welcome."""
-HEAD_LIMIT = 32 << 10
-"""Bytes of the headers of a request."""
 CONNECTION_LIMIT = 1000
 _IGNORE_DATES = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: for the self-check only
 

@@ -54,6 +54,7 @@ class Sight:
     last_answer: str | None = None
     last_id: str = ""
     why: str = ""
+    boot: str = ""
     enrolling: bool = False
     told: dict[str, Told] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -192,7 +193,9 @@ class Subscriptions:
     async def _hear(self, node: str, sight: Sight, event: ServerEvent) -> None:
         if event.kind == "comment":
             return
-        sight.last_id = event.id[:80]
+        # It goes into a header of the next request, so it is looked at first.
+        sound = len(event.id) <= 80 and event.id.isascii() and event.id.isprintable()
+        sight.last_id = event.id if sound else ""
         if event.kind == "status":
             service = _service_of(event.data)
             if service in sight.told or len(sight.told) < SERVICES_LIMIT:
@@ -213,10 +216,13 @@ class Subscriptions:
             return
         boot, services = document.get("boot_id"), document.get("services")
         known = {each for each in services if isinstance(each, str)} if isinstance(services, list) else set()
-        for service in [s for s in sight.told if s not in known]:
+        sound = isinstance(boot, str) and 0 < len(boot) <= 64
+        rebooted = sound and sight.boot not in ("", boot)  # what it told before is over
+        for service in [s for s in sight.told if rebooted or s not in known]:
             del sight.told[service]
             self._changed(service)
-        if isinstance(boot, str) and 0 < len(boot) <= 64:
+        if isinstance(boot, str) and sound:
+            sight.boot = boot
             await self._told_boot(node, boot)
 
 

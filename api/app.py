@@ -8,12 +8,16 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
 
 from agentd.core.errors import ActionFailed, EncapError, InvalidRequest
 from agentd.node import Node
 from api.auth import Access, check_routes
 from api.errors import problem, status_of
+from api.openapi import described
 from api.routes import claims, config, events, nodes, operations, replicas, services
 from api.routes import node as node_routes
 
@@ -22,17 +26,31 @@ log = logging.getLogger("encap.api")
 PROBLEM = "application/problem+json"
 _WORDS = {404: ("no-such-route", "there is no such route"),
           405: ("method-not-allowed", "the route has another method")}
+_CODES = {400: InvalidRequest.code}
+
+
+class Api(FastAPI):
+    """All routes with their rules, and nobody behind them yet."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(title="Encap", version=version, openapi_url=None, docs_url=None, redoc_url=None,
+                         redirect_slashes=False)
+        for module in (node_routes, services, config, operations, events, nodes, claims, replicas):
+            # Not include_router: it wraps the routes, and their rules could not be checked any more.
+            self.router.routes.extend(module.router.routes)
+        check_routes(self)
+
+    def openapi(self) -> dict[str, Any]:
+        """The document of the API; made once."""
+        if not self.openapi_schema:
+            self.openapi_schema = described(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(node: Node, access: Access, version: str) -> FastAPI:
     """The API of `node`. `access`: who may call what."""
-    app = FastAPI(title="Encap", version=version, openapi_url=None, docs_url=None, redoc_url=None,
-                  redirect_slashes=False)
+    app = Api(version)
     app.state.node, app.state.access = node, access
-    for module in (node_routes, services, config, operations, events, nodes, claims, replicas):
-        # Not include_router: it wraps the routes, and their rules could not be checked any more.
-        app.router.routes.extend(module.router.routes)
-    check_routes(app)
     name = node.settings.node
 
     async def told(_request: Request, error: EncapError) -> JSONResponse:
@@ -43,10 +61,14 @@ def create_app(node: Node, access: Access, version: str) -> FastAPI:
         wrong = InvalidRequest("the request cannot be understood", problems=findings)
         return JSONResponse(problem(wrong, name), 400, media_type=PROBLEM)
 
-    async def unrouted(_request: Request, error: HTTPException) -> JSONResponse:
-        code, words = _WORDS.get(error.status_code, ("http-error", str(error.detail)))
-        document: dict[str, Any] = problem(EncapError(words, code=code), name) | {"status": error.status_code}
-        return JSONResponse(document, error.status_code, dict(error.headers or {}), media_type=PROBLEM)
+    async def unrouted(request: Request, error: HTTPException) -> JSONResponse:
+        status = error.status_code
+        headers = {key.lower(): value for key, value in (error.headers or {}).items()}
+        code, words = _WORDS.get(status, (_CODES.get(status, "http-error"), error.detail))
+        if status == 405:
+            headers["allow"] = ", ".join(_methods(app, request.scope))
+        document: dict[str, Any] = problem(EncapError(words, code=code), name) | {"status": status}
+        return JSONResponse(document, status, headers, media_type=PROBLEM)
 
     async def broke(request: Request, error: Exception) -> JSONResponse:
         # Its text may hold what callers should not see.
@@ -59,3 +81,8 @@ def create_app(node: Node, access: Access, version: str) -> FastAPI:
         app.exception_handler(kind)(handler)
     return app
 
+
+def _methods(app: FastAPI, scope: Scope) -> list[str]:
+    """What can be done at a path: one route of it alone does not say it."""
+    fitting = [r for r in app.routes if isinstance(r, APIRoute) and r.matches(scope)[0] is not Match.NONE]
+    return sorted({method for route in fitting for method in route.methods or ()})

@@ -10,16 +10,17 @@ from __future__ import annotations
 import fnmatch
 import grp
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
 from agentd.core.errors import Forbidden
 from agentd.identity import Identity, LocalUser, Peer
 from agentd.settings import USER_ROLES, Settings
+from api.strict import StrictRequest
 
 RULES = (*USER_ROLES, "hypervisor")
 """What a rule may name. A guest certificate opens no route, anywhere."""
@@ -139,7 +140,10 @@ def rule_of(route: APIRoute) -> Allow | None:
 
 
 class GuardedRoute(APIRoute):
-    """A route that cannot be made without a rule: ``APIRouter(route_class=GuardedRoute)``."""
+    """A route that cannot be made without a rule: ``APIRouter(route_class=GuardedRoute)``.
+
+    What it reads of a JSON body has one meaning, see `api.strict`.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -147,6 +151,14 @@ class GuardedRoute(APIRoute):
         if rule is None:
             raise TypeError(f"{self.path} has no rule: say who may call it with allow(...)")
         self.openapi_extra = {**(self.openapi_extra or {}), "x-encap-roles": list(rule.roles)}
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return strictly
 
 
 def check_routes(app: FastAPI) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 from agentd.core import errors
 from agentd.core.reply import clean
 
+TEXT_LIMIT = 4096
+"""Characters of a sentence from another daemon."""
+
 STATUS: dict[type[errors.EncapError], int] = {
     errors.NotFound: 404,
     errors.InvalidConfig: 422,
@@ -59,9 +62,6 @@ _BY_NAME = {kind.code: kind for kind in STATUS if kind is not errors.InvalidConf
 _STANDARD = frozenset({"type", "title", "status", "detail", "code", "hint", "retryable", "node"})
 
 
-_TEXT_LIMIT = 4096
-
-
 def error_from(document: Mapping[str, Any], status: int) -> errors.EncapError:
     """The exception that another daemon's problem document stands for. A guest may send anything
     for one: texts are cut to size and shown without control characters."""
@@ -83,4 +83,4 @@ def _text(document: Mapping[str, Any], key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str):
         return ""
-    return "\n".join(clean(line) for line in value[:_TEXT_LIMIT].split("\n"))[:_TEXT_LIMIT]
+    return "\n".join(clean(line) for line in value[:TEXT_LIMIT].split("\n"))[:TEXT_LIMIT]

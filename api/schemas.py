@@ -190,6 +190,13 @@ class FindingDocument(Model):
     hint: str
 
 
+class FieldDocument(Model):
+    """What is wrong with a request itself."""
+
+    field: str
+    text: str
+
+
 class Problem(Model):
     """RFC 9457. `code` is stable and for programs, `hint` helps the reader go on."""
 
@@ -201,7 +208,8 @@ class Problem(Model):
     hint: str
     retryable: bool
     node: str
-    problems: list[FindingDocument] | None = None
+    problems: Annotated[list[FindingDocument | FieldDocument] | None, Field(
+        description="of a configuration, or of the fields of a request")] = None
 
 
 class OperationProblem(Model):

@@ -20,13 +20,28 @@ if TYPE_CHECKING:
     Row = tuple[tuple[str, ...], dict[str, Any]]
 
 
+class Given(argparse.Action):
+    """Keeps what was given, in a list where the default is one. An empty value is refused:
+    ``--rid "$NOTHING"`` must never mean everything."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        many = isinstance(self.default, list)
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str) and not (split([value]) if many else value.strip()):
+                raise argparse.ArgumentError(self, "it is empty")
+        kept = [*getattr(namespace, self.dest), values] if many else values
+        setattr(namespace, self.dest, kept)
+
+
 def _flag(*names: str, help: str) -> Row:
     return names, {"action": "store_true", "help": help}
 
 
 def _list(*names: str, metavar: str, help: str) -> Row:
     return names, {
-        "action": "append",
+        "action": Given,
         "default": [],
         "metavar": metavar,
         "help": f"{help}; repeatable, or with commas",
@@ -34,11 +49,11 @@ def _list(*names: str, metavar: str, help: str) -> Row:
 
 
 def _value(*names: str, metavar: str, help: str, **more: Any) -> Row:
-    return names, {"default": "", "metavar": metavar, "help": help, **more}
+    return names, {"action": Given, "default": "", "metavar": metavar, "help": help, **more}
 
 
 def _operand(name: str, help: str, **more: Any) -> Row:
-    return (name,), {"metavar": name.upper(), "help": help, **more}
+    return (name,), {"action": Given, "metavar": name.upper(), "help": help, **more}
 
 
 def seconds(text: str) -> float:
@@ -46,7 +61,7 @@ def seconds(text: str) -> float:
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
     total, number = 0.0, ""
     for letter in text if text[-1:] in units else text + "s":
-        if letter in units and number:
+        if letter in units and number.strip(".") and number.count(".") < 2:
             total, number = total + float(number) * units[letter], ""
         elif letter.isascii() and (letter.isdigit() or letter == "."):
             number += letter

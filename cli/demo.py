@@ -2,6 +2,7 @@
 
 Two hypervisors' daemons on loopback under a temporary root, and the guest's daemon, which
 hv1's container driver starts. Everything is a process of the caller; no root is needed.
+`cli.demo_lxc` makes the same tour with a real container in a network of its own.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cli.exits import DONE, FAILED, USAGE, Trouble
+from cli.exits import DONE, FAILED, INTERRUPTED, Trouble
 from cli.render import any_tree, safe
 from cli.terminal import Terminal
 from cli.transport import local, quoted
@@ -65,12 +67,24 @@ signal.pause()
 """
 
 
+GONE = "\nAll of it was checked, and is gone again."
+
+
 class Failed(Exception):
     """The tour did not see what it should have seen."""
 
 
 class Tour:
-    """One run: its folder, its processes, what it prints."""
+    """One run: its folder, its processes, what it prints, and what is special to its kind of guest.
+
+    This one's guest is a process; the methods from `listen` on are what another kind does otherwise.
+    """
+
+    INTRODUCTION = (
+        "Encap, on this machine: hypervisors hv1 and hv2, and a guest vm1 that hv1 will start.\n"
+        "The guest is a process group (container type process); its addresses are of type fake,\n"
+        "so nothing outside of {root} is touched."
+    )
 
     def __init__(self, terminal: Terminal, root: Path) -> None:
         self.terminal, self.root = terminal, root
@@ -88,6 +102,8 @@ class Tour:
         shown = " ".join(words).replace(str(self.root), "$ROOT")
         self.terminal.say(f"\n   [{node}] $ svc {shown}\n")
         code = main([*words, "--root", str(self.root / node)])
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         if code != DONE:
             raise Failed(f"svc {shown} ended with {code}")
 
@@ -106,53 +122,85 @@ class Tour:
                 raise Failed(f"{what}: not within {PATIENCE:g} s")
             time.sleep(0.05)
 
-    def guest_root(self) -> Path:
-        """Where hv1's container driver put the guest's files."""
+    def listen(self) -> dict[str, str]:
+        """Where each hypervisor's daemon listens: ports of loopback that were free a moment ago."""
+        return {node: f"127.0.0.1:{port}" for node, port in zip(NODES, free_ports(len(NODES)), strict=True)}
+
+    def configuration(self) -> str:
+        """The service's, once everything that it names is in place."""
+        script = self.root / "application.py"
+        script.write_text(APPLICATION)
+        return CONFIG.format(python=sys.executable, script=script)
+
+    def seen_by_guest(self, path: str) -> dict[str, Any]:
+        """A document of the guest's own daemon, from its socket, wherever hv1's driver put it."""
         own = self.root / "hv1/run/encap/agentd.sock"
-        sockets = [path for path in (self.root / "hv1").rglob("agentd.sock") if path != own]
+        sockets = [found for found in (self.root / "hv1").rglob("agentd.sock") if found != own]
         if not sockets:
             raise Failed("there is no guest under the root of hv1")
-        return sockets[0].parent.parent.parent
+        return self.document(sockets[0].parent.parent.parent, path)
+
+    def check_up(self) -> None:
+        """What else can be seen of a service that is up: of fake addresses, nothing."""
+
+    def check_down(self) -> None:
+        left = [p for p in processes(self.root) if p not in [d.pid for d in self.daemons.values()]]
+        if left:
+            raise Failed(f"processes of the guest are left: {left}")
 
 
 def demo(arguments: Any, terminal: Terminal) -> int:
     """0 when every step was seen to work, 1 when one was not."""
     if arguments.lxc:
-        raise Trouble(
-            "svc demo --lxc is not available in this version",
-            USAGE,
-            code="not-supported",
-            hint="svc demo runs the same chain without root; make lab runs it on real LXC.",
-        )
-    # A short path: the socket of a guest lies deep under it.
-    root = Path(tempfile.mkdtemp(prefix="encap-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
-    tour = Tour(terminal, root)
-    before = signal.signal(signal.SIGTERM, _interrupt)
+        from cli import demo_lxc
+
+        return demo_lxc.demo(arguments, terminal)
+    tour = Tour(terminal, new_folder())
     keep = False
+    with ended_by_signals():
+        try:
+            done = went_well(tour, arguments.verbose)
+            keep = done and arguments.keep
+        finally:
+            if keep:
+                _left_running(tour)
+            else:
+                _clean(tour)
+    if done and not keep:
+        terminal.say(GONE)
+    return DONE if done else FAILED
+
+
+def new_folder() -> Path:
+    # A short path: the socket of a guest lies deep under it.
+    return Path(tempfile.mkdtemp(prefix="encap-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """A request to end, or a terminal that is closed, ends the tour as Ctrl-C does: in order."""
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def went_well(tour: Tour, verbose: bool) -> bool:
+    """Whether every step was seen to work; if not, it is told, with the ends of the logs."""
     try:
         tour_(tour)
-        keep = arguments.keep
     except (Failed, Trouble) as failure:
-        terminal.note(f"svc demo: {failure}")
-        _logs(tour, 200 if arguments.verbose else 15)
-        return FAILED
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        if keep:
-            _left_running(tour)
-        else:
-            _clean(tour)
-    terminal.say("\nAll of it was checked, and is gone again." if not keep else "")
-    return DONE
+        tour.terminal.note(f"svc demo: {failure}")
+        _logs(tour, 200 if verbose else 15)
+        return False
+    return True
 
 
 def tour_(tour: Tour) -> None:
     """The steps, in order."""
-    tour.terminal.say(
-        "Encap, on this machine: hypervisors hv1 and hv2, and a guest vm1 that hv1 will start.\n"
-        "The guest is a process group (container type process); its addresses are of type fake,\n"
-        f"so nothing outside of {tour.root} is touched."
-    )
+    tour.terminal.say(tour.INTRODUCTION.format(root=tour.root))
     _prepare(tour)
     _start_daemons(tour)
     _create(tour)
@@ -165,15 +213,14 @@ def _prepare(tour: Tour) -> None:
     from cli.offline import second_hypervisor
 
     tour.tell("Trust: a certificate authority for the cluster, a certificate for each hypervisor.")
-    ports = dict(zip(NODES, free_ports(len(NODES)), strict=True))
-    tour.svc("node", "init", "--node", "hv1", "--listen", f"127.0.0.1:{ports['hv1']}")
+    listen = tour.listen()
+    tour.svc("node", "init", "--node", "hv1", "--listen", listen["hv1"])
     tour.svc("ca", "init", "--cluster", CLUSTER, "--node", "hv1")
-    tour.svc("node", "init", "--node", "hv2", "--listen", f"127.0.0.1:{ports['hv2']}", node="hv2")
+    tour.svc("node", "init", "--node", "hv2", "--listen", listen["hv2"], node="hv2")
     second_hypervisor(tour.root / "hv1", tour.root / "hv2")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that were free a moment ago."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
@@ -213,9 +260,8 @@ def _heard(tour: Tour) -> bool:
 
 def _create(tour: Tour) -> None:
     tour.tell("The service, as the seed has it: resources tagged encap belong to the guest.")
-    script, file = tour.root / "application.py", tour.root / f"{SERVICE}.conf"
-    script.write_text(APPLICATION)
-    file.write_text(CONFIG.format(python=sys.executable, script=script))
+    file = tour.root / f"{SERVICE}.conf"
+    file.write_text(tour.configuration())
     tour.terminal.say("\n" + "\n".join("   " + safe(line) for line in file.read_text().splitlines()))
     tour.svc("create", SERVICE, "--config", str(file))
     tour.until("hv2 has the service", lambda: _has_service(tour))
@@ -241,8 +287,7 @@ def _trees(tour: Tour) -> None:
     )
     tour.svc("status", SERVICE)
     tour.tell("The same service seen by its guest: there, nothing is special.")
-    guest = tour.guest_root()
-    document = tour.document(guest, path)
+    document = tour.seen_by_guest(path)
     tour.terminal.say(
         f"\n   [{GUEST}] $ svc status {SERVICE}\n\n" + any_tree(document, color=tour.terminal.color)
     )
@@ -253,6 +298,7 @@ def _trees(tour: Tour) -> None:
     tour.svc("ls", node="hv2")
     if elsewhere["avail"] == "up":
         raise Failed("hv2 says that the service is up there too")
+    tour.check_up()
 
 
 def _folded(document: dict[str, Any], state: str) -> bool:
@@ -272,9 +318,7 @@ def _stop_service(tour: Tour) -> None:
     path = f"/v1/services/{quoted(SERVICE)}/status"
     tour.until("hv1 sees all of it down", lambda: _folded(tour.document(tour.root / "hv1", path), "down"))
     tour.svc("status", SERVICE)
-    left = [p for p in processes(tour.root) if p not in [d.pid for d in tour.daemons.values()]]
-    if left:
-        raise Failed(f"processes of the guest are left: {left}")
+    tour.check_down()
 
 
 def processes(root: Path) -> list[int]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from cli.commands import COMMANDS, FAMILIES
 from cli.endpoint import near
 from cli.exits import BROKEN_PIPE, DONE, INTERRUPTED, USAGE, Trouble
-from cli.terminal import Terminal
+from cli.terminal import Terminal, complete_streams, discard
 
 TYPE_CHECKING = False  # typing alone would take a tenth of the time of a whole command
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def guarded(command: Callable[[Terminal], int], words: list[str]) -> int:
     """Run `command`; whatever ends it early becomes a message and an exit code."""
+    complete_streams()
     terminal = Terminal(as_json="--json" in words, no_color="--no-color" in words)
     try:
         return command(terminal)
@@ -34,7 +34,7 @@ def guarded(command: Callable[[Terminal], int], words: list[str]) -> int:
         return trouble.exit_code
     except BrokenPipeError:
         # The reader has gone; nothing more may be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED

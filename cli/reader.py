@@ -75,7 +75,8 @@ class Reader:
 
 def head(reader: Reader) -> tuple[int, dict[str, str]]:
     words = reader.line().split(b" ", 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+    number = words[1] if len(words) > 1 and words[0].startswith(b"HTTP/1.") else b""
+    if len(number) != 3 or not number.isdigit():
         raise broken("what listens there does not speak HTTP")
     fields: dict[str, str] = {}
     size = 0
@@ -86,7 +87,7 @@ def head(reader: Reader) -> tuple[int, dict[str, str]]:
         name, colon, value = line.partition(b":")
         if colon:
             fields[name.decode("latin-1").strip().lower()] = value.decode("latin-1").strip()
-    return int(words[1]), fields
+    return int(number), fields
 
 
 def body(reader: Reader, fields: Mapping[str, str]) -> Iterator[bytes]:
@@ -99,7 +100,7 @@ def body(reader: Reader, fields: Mapping[str, str]) -> Iterator[bytes]:
             yield chunk
     elif "content-length" in fields:
         length = fields["content-length"]
-        if not length.isascii() or not length.isdigit() or int(length) > BODY_LIMIT:
+        if not length.isascii() or not length.isdigit() or len(length) > 12 or int(length) > BODY_LIMIT:
             raise broken("its answer has no usable length")
         yield reader.exactly(int(length))
     else:

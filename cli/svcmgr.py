@@ -7,6 +7,7 @@ from typing import Any
 
 from cli.compat import CODES, status_code
 from cli.exits import DONE, USAGE
+from cli.terminal import complete_streams
 
 USAGE_TEXT = (
     """usage: svcmgr -s NAME ACTION [OPTIONS]
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code is svc's, but for a status the one of the overall status."""
     from cli import main as svc
 
+    complete_streams()
     words = sys.argv[1:] if argv is None else argv
     if {"-h", "--help"} & set(words) and not _service(words)[0]:
         sys.stdout.write(USAGE_TEXT)

@@ -6,12 +6,25 @@ import json
 import os
 import sys
 
-from cli.exits import Trouble
+from cli.exits import FAILED, Trouble
 from cli.render import safe
 
 TYPE_CHECKING = False  # as in cli.main
 if TYPE_CHECKING:
     from typing import Any, TextIO
+
+
+def complete_streams() -> None:
+    """A stream that the caller closed leads nowhere from now on: no command ends on it, and no
+    socket that is opened later takes its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - a standard stream stays open
+
+
+def discard(stream: TextIO) -> None:
+    """Nothing more reaches the reader of a stream that failed, not even what is left at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Terminal:
@@ -45,9 +58,17 @@ class Terminal:
             return 80
 
     def say(self, text: str) -> None:
-        """A text that is already safe for a terminal."""
-        self.out.write(text if text.endswith("\n") else text + "\n")
-        self.out.flush()
+        """A text that is already safe for a terminal. Raises Trouble where it cannot be written."""
+        try:
+            self.out.write(text if text.endswith("\n") else text + "\n")
+            self.out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk, most often
+            discard(self.out)
+            raise Trouble(
+                f"the answer cannot be written: {error.strerror or error}", FAILED, code="storage"
+            ) from None
 
     def document(self, document: Any) -> None:
         self.say(json.dumps(document, indent=2))

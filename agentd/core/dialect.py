@@ -1,6 +1,6 @@
 """The dialect of configuration texts: lines -> sections and entries, with all problems at once.
 
-INI: ``[section]``, ``key@scope = value``, continuation lines, comments (docs/bad-input.md).
+INI: ``[section]``, ``key@scope = value``, continuation lines, comments.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ _SECTION = re.compile(r"[A-Za-z_]+(?:#[A-Za-z0-9_.:\-]{1,64})?")
 _HEADER = re.compile(rf"\[[ \t]*{_SECTION.pattern}[ \t]*\]")
 INLINE = re.compile(r"[ \t];.*")
 _LIKE_AN_OPTION = re.compile(r"[a-z_]+(?:@[A-Za-z0-9_.\-]+)?[ \t]+=[ \t].*")
-# What a reader of the text does not see, or what another program takes for a line end:
-# C0 but for tab and line end, DEL, C1, line and paragraph separators, direction overrides.
+# What a reader of the text does not see, or what another program takes for a line end: C0 but
+# for tab and line end, DEL, C1, soft hyphen, characters without width, marks and overrides of
+# direction, line and paragraph separators, invisible operators and tags.
 HIDDEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\u2066-\u2069\ufeff]|\r(?!\n|$)"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\U000e0000-\U000e007f]|\r(?!\n|$)"
 )
 
 

@@ -78,13 +78,15 @@ class Skipped:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Steps in an order that respects `after`. Steps with `under` set are shown, not run:
-    the agent of the delegated step plans and runs them itself."""
+    the agent of the delegated step plans and runs them itself. `chosen`: the guest that is to
+    have the one instance of a failover encap level, where this plan starts something of it."""
 
     service: str
     action: str
     node: str
     steps: tuple[Step, ...] = ()
     skipped: tuple[Skipped, ...] = field(default=())
+    chosen: str = ""
 
     @property
     def own(self) -> tuple[Step, ...]:

@@ -51,6 +51,7 @@ class Draft:
         self.service, self.request = service, request
         self.steps: list[Step] = []
         self.skipped: list[Skipped] = []
+        self.chosen = ""
 
     def add(self, step: Step) -> int:
         """Append a step under the next id, whatever id it came with."""
@@ -77,7 +78,7 @@ class Draft:
 
     def plan(self) -> Plan:
         return Plan(self.service.name, self.request.action, self.service.node,
-                    tuple(self.steps), tuple(self.skipped))
+                    tuple(self.steps), tuple(self.skipped), self.chosen)
 
 
 # --- start, stop, restart, shutdown, and their groups
@@ -132,6 +133,7 @@ class _Phase:
                     self.acting[part.key] = None
         if self.starts:
             self.chosen = chosen_guest(self.service, self.known, self.acting, self._preferred())
+            self.draft.chosen = self.chosen.node if self.chosen is not None else ""
         for part in self.parts:
             if part.key in why_not:
                 if why_not[part.key]:

@@ -68,7 +68,7 @@ def check(verb: Verb, request: Request) -> None:
 
 def parse_tags(text: str) -> tuple[tuple[str, ...], ...]:
     """``a,b+c`` -> (("a",), ("b", "c")): a, or both b and c. "" -> (). Raises InvalidRequest."""
-    if not text.strip():
+    if not text:
         return ()
     alternatives = tuple(tuple(tag.strip() for tag in part.split("+")) for part in text.split(","))
     if any(not tag for alternative in alternatives for tag in alternative):

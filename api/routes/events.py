@@ -11,13 +11,15 @@ from agentd.core.errors import InvalidRequest
 from agentd.feed import TOPICS
 from agentd.node import Node
 from api.auth import Caller, GuardedRoute, allow
+from api.openapi import STREAM
 from api.query import no_unknown_query
 from api.routes.node import the_node
 
-router = APIRouter(prefix="/v1", route_class=GuardedRoute, dependencies=[Depends(no_unknown_query)])
+router = APIRouter(prefix="/v1", tags=["Events"], route_class=GuardedRoute,
+                   dependencies=[Depends(no_unknown_query)])
 
 
-@router.get("/events")
+@router.get("/events", response_class=StreamingResponse, **STREAM)
 async def events(
     topics: str = "", caller: Caller = allow("viewer", "hypervisor"), node: Node = Depends(the_node),
     last_event_id: Annotated[str, Header(max_length=80)] = "",

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Request
 
 from agentd.node import Node
 from api.auth import GuardedRoute, allow
+from api.openapi import gives
 from api.query import no_unknown_query
 
-router = APIRouter(prefix="/v1", route_class=GuardedRoute,
+router = APIRouter(prefix="/v1", tags=["This node"], route_class=GuardedRoute,
                    dependencies=[Depends(no_unknown_query)])
 
 
@@ -19,12 +20,16 @@ def the_node(request: Request) -> Node:
     return found
 
 
-@router.get("/node", dependencies=[allow("viewer", "hypervisor")])
+@router.get("/node", dependencies=[allow("viewer", "hypervisor")], **gives(
+    '`encap.node/1`: `{"node", "cluster", "version", "capabilities", "boot_id", "run_id", "started_at",'
+    ' "services", "listen", "unreadable", "trouble"}`'))
 async def describe(node: Node = Depends(the_node)) -> dict[str, Any]:
+    """Who answers: name, version, abilities, services, and what is wrong with its own disk."""
     return node.describe()
 
 
-@router.get("/openapi.json", dependencies=[allow("viewer", "hypervisor")])
+@router.get("/openapi.json", dependencies=[allow("viewer", "hypervisor")], **gives("OpenAPI 3.1"))
 async def openapi(request: Request) -> dict[str, Any]:
+    """This API as an OpenAPI document."""
     document: dict[str, Any] = request.app.openapi()
     return document

@@ -1,4 +1,4 @@
-"""The tutorial's commands are run, and say what the page shows."""
+"""The commands of the tutorial and of the page on the API are run, and say what the page shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-TUTORIAL = Path(__file__).parent.parent.parent / "docs" / "tutorial.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
+COMMANDS = {"tutorial.md": 7, "api.md": 15}
+"""Pages with commands, and how many there are at least."""
 END = "\x1e"
 """Printed after each command, so that their outputs can be told apart."""
 
@@ -68,11 +70,12 @@ def test_a_line_of_dots_stands_for_anything() -> None:
 
 
 @pytest.mark.real
-def test_the_page_tells_the_truth(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", COMMANDS)
+def test_the_page_tells_the_truth(page: str, tmp_path: Path) -> None:
     if not (Path(sys.executable).parent / "svc").exists():
         pytest.skip("the product is not installed in this environment: make install")
-    steps = shown(TUTORIAL.read_text("utf-8"))
-    assert len(steps) >= 7
+    steps = shown((DOCS / page).read_text("utf-8"))
+    assert len(steps) >= COMMANDS[page]
     outputs = session([step.command for step in steps], tmp_path)
     for step, output in zip(steps, outputs, strict=False):
         if not re.fullmatch(step.pattern, output, re.DOTALL):
