@@ -163,7 +163,8 @@ class Chain:
         """Until a guest can be asked to start; why it is not to, where another one is chosen."""
         await self._means.readiness.bring_up(
             self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)),
-            fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()))
+            fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()),
+            cancelling=self._operation.cancelling)
         if guest.container not in self._found.started:
             self._found.inside[step.id] = await self._there_before(guest)
         return await self._claim(guest, emit) if relocatable(guest) else None
