@@ -153,7 +153,10 @@ class Chain:
             ending = await self._delegated(step, working=working, silent=patience)
         except Silent:
             raise
-        except EncapError:
+        except EncapError as error:
+            if not starts and error.code == "service-not-found":
+                # It never got its view, so that it cannot say what runs of the service in it.
+                raise Silent(error.text, hint=error.hint, code=error.code) from error
             await self._look_inside(guest)
             raise
         await self._look_inside(guest)
