@@ -57,7 +57,8 @@ class Readiness:
         await phase("reachable", whole * SHARES["reachable"], lambda: self._reachable(home))
         tell("agent")
         began = self._clock.monotonic()
-        await phase("agent answers", whole * SHARES["agent"] + ENROL_AFTER, lambda: self._answers(home, began))
+        await phase("agent answers", whole * SHARES["agent"] + ENROL_AFTER,
+                    lambda: self._answers(home, began))
         tell("config")
         await phase("config in step", whole * SHARES["config"] + CALL_TIMEOUT,
                     lambda: self._push(held, guest), once=True)
