@@ -46,7 +46,8 @@ class Actions:
 
         Raises what keeps it from being begun: Busy, HeldElsewhere, Refused, InvalidRequest.
         """
-        made = await self._operations.made_before(caller.who, caller.key, caller.body)
+        body = name.encode() + b"\n" + caller.body  # a key means one request for one service
+        made = await self._operations.made_before(caller.who, caller.key, body)
         if made is not None:
             return made
         held = self._registry.get(name)
@@ -54,7 +55,7 @@ class Actions:
         self._check(held, request)
         operation = await self._operations.create(
             name, request.action, origin=Origin(caller.who, *caller.origin), key=caller.key,
-            body=caller.body, request=request_body(request))
+            body=body, request=request_body(request))
         if not operation.take():
             return operation  # the same key came twice at once: the first one goes on with it
         if not caller.by_itself:
