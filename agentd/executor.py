@@ -92,13 +92,16 @@ async def execute(
 
     `perform` does one step (also the undo of one, which keeps the step's id) and raises
     EncapError. `verify` looks at the whole after the last step; what it raises fails the
-    operation and undoes it. Raises ValueError for a plan whose steps wait for one another.
+    operation and undoes it, but Silent, which makes it unknown. Raises ValueError for a plan whose steps wait for one another.
     """
     list(plan.waves())
     run = _Run(plan, perform, emit, cancel)
     await run.forward()
     if run.problem is None and not run.waiting and verify is not None:
         run.problem = await run.verified(verify)
+        if isinstance(run.problem, Silent):
+            # Every step was seen to end well: that is not taken back because one look failed.
+            return run.unknown(run.problem.text, None)
     if run.problem is None and not run.waiting:
         return Outcome("succeeded", notes=tuple(run.notes))
     undoing = asyncio.ensure_future(run.take_back())
@@ -229,10 +232,13 @@ class _Run:
         doubt = [n for n in self.doubtful if n in lost or n not in self.undone]
         if doubt:
             texts = "; ".join(self.doubtful[n] for n in doubt)
-            problem = EncapError(texts, code="unknown", hint="svc status --refresh shows what is known now")
-            return Outcome("unknown", undone, problem, tuple(self.notes))
+            return self.unknown(texts, undone)
         result = "cancelled" if self.cancelled or (self.problem and self.cancel.is_set()) else "failed"
         return Outcome(result, undone, self.problem, tuple(self.notes))
+
+    def unknown(self, text: str, undone: bool | None) -> Outcome:
+        problem = EncapError(text, code="unknown", hint="svc status --refresh shows what is known now")
+        return Outcome("unknown", undone, problem, tuple(self.notes))
 
     def _redeemed(self, number: int, error: EncapError) -> bool:
         """An agent that was silent when asked to undo is proven stopped by its container's stop."""

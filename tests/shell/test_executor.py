@@ -256,6 +256,21 @@ def test_the_whole_is_verified_and_undone_when_it_is_not_good(virtual) -> None:
     virtual(scenario())
 
 
+def test_a_whole_that_cannot_be_told_is_unknown_and_nothing_is_taken_back(virtual) -> None:
+    async def verify() -> None:
+        raise Silent("whether web is up cannot be told")
+
+    async def scenario() -> None:
+        world = World()
+        outcome = await execute(plan(step(1)), world.perform, world.told.append, world.cancel, verify)
+        assert (outcome.result, outcome.undone) == ("unknown", None)
+        assert outcome.problem is not None
+        assert outcome.problem.text == "whether web is up cannot be told"
+        assert world.began("stop") == []
+
+    virtual(scenario())
+
+
 def test_steps_in_a_circle_are_refused_before_anything_starts(virtual) -> None:
     async def scenario() -> None:
         world = World()
