@@ -60,6 +60,10 @@ class TakenBack(ActionFailed):
     """A step that failed and has itself undone what it did: there is nothing left to undo."""
 
 
+class LeftOver(ActionFailed):
+    """A step that failed by half, and did not take back what it did."""
+
+
 class LeftAlone(Silent):
     """How a step ended is not known, and what it was about was there before: it is not undone."""
 
@@ -92,7 +96,8 @@ async def execute(
 
     `perform` does one step (also the undo of one, which keeps the step's id) and raises
     EncapError. `verify` looks at the whole after the last step; what it raises fails the
-    operation and undoes it, but Silent, which makes it unknown. Raises ValueError for a plan whose steps wait for one another.
+    operation and undoes it, but Silent, which makes it unknown. Raises ValueError for a plan
+    whose steps wait for one another.
     """
     list(plan.waves())
     run = _Run(plan, perform, emit, cancel)
@@ -208,6 +213,8 @@ class _Run:
             return
         if isinstance(error, Silent):
             self.doubtful[step.id] = error.text
+        if isinstance(error, LeftOver) and not step.undo:
+            self.undone[step.id] = error
         # Of several failures the first is the cause; the others are told as events.
         self.problem = self.problem or error
         self._tell(step, Kind.FAILED, error.text)

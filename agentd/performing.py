@@ -18,7 +18,17 @@ from agentd.core.plan import Plan, Request, Step
 from agentd.core.planner import plan as plan_here
 from agentd.core.routing import all_nodes
 from agentd.core.status import Probe, Status
-from agentd.executor import Done, Emit, LeftAlone, Outcome, SkippedStep, TakenBack, UnknownStep, execute
+from agentd.executor import (
+    Done,
+    Emit,
+    LeftAlone,
+    LeftOver,
+    Outcome,
+    SkippedStep,
+    TakenBack,
+    UnknownStep,
+    execute,
+)
 from agentd.operation import Operation
 from agentd.readiness import SHARES
 from agentd.registry import Held
@@ -124,10 +134,8 @@ class Performer:
         text = problem.text if problem is not None else outcome.result
         if outcome.result == "unknown":
             return UnknownStep(text)
-        if problem is not None and outcome.undone is False:
-            raise problem
         code, hint = (problem.code, problem.hint) if problem is not None else ("cancelled", "")
-        raise TakenBack(text, code=code, hint=hint)
+        raise (LeftOver if outcome.undone is False else TakenBack)(text, code=code, hint=hint)
 
     # --- what this node does
 
