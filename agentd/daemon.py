@@ -225,7 +225,8 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
     members.joining = joining
     subscriptions = Subscriptions(
         peers, clock, lambda: force.settings.guest_silence, lambda service, node: guests.part(service, node),
-        lambda node: guests.locate(node), inspector.tell, lambda node, boot: monitor.introduced(node, boot))
+        lambda node: guests.locate(node), inspector.tell,
+        lambda node, boot: monitor.reboots.introduced(node, boot))
     replicator = Replicator(
         lambda: force.settings.node, registry, store, peers, types,
         lambda service, rid: guests.running(service, rid),
@@ -233,7 +234,7 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
     guests = Guests(registry, inspector, subscriptions)
     enrolling = Enrolling(paths, members)
     readiness = Readiness(guests, peers, subscriptions, enrolling, replicator.into_guest,
-                          lambda service, node, boot: monitor.met(service, node, boot), clock)
+                          lambda service, node, boot: monitor.reboots.met(service, node, boot), clock)
     knowledge = Knowledge(inspector, peers, facts)
     claims = Claims(lambda: force.settings.node, store.claims, store.audit, peers,
                     Looking(registry, inspector, knowledge, peers, subscriptions),

@@ -12,7 +12,7 @@ from agentd.chaining import Caller, Chain, Found, Means
 from agentd.core.claims import Claim, instance_name, order
 from agentd.core.errors import ActionFailed, EncapError, NotSupported, Silent, StorageTrouble
 from agentd.core.events import Happening, Kind
-from agentd.core.expectation import Ended, after
+from agentd.core.expectation import RESTS, Ended, after, starts_anew
 from agentd.core.model import Level, Resource
 from agentd.core.plan import Plan, Request, Step
 from agentd.core.planner import plan as plan_here
@@ -241,11 +241,18 @@ class Performer:
             return
         await self._means.inspector.refresh(name)
         await self._means.store.intents.forget(self._operation.id)
-        known = facts.setdefault(name, {})
-        expected = after(bool(known.get("expected")), ended)
-        if expected != bool(known.get("expected")):
-            known["expected"] = expected
-            await self._means.store.flags.set(name, "expected", expected)
+        await remember(self._means, name, ended)
+
+
+async def remember(means: Means, name: str, ended: Ended) -> None:
+    """What follows for a service from the end of an operation on it."""
+    facts, flags = means.facts.setdefault(name, {}), means.store.flags
+    expected = after(bool(facts.get("expected")), ended)
+    if expected != bool(facts.get("expected")):
+        facts["expected"] = expected
+        await flags.set(name, "expected", expected)
+    if starts_anew(ended) and facts.pop(RESTS, None):
+        await flags.clear(name, RESTS)
 
 
 def _was_off(probe: Probe) -> bool:

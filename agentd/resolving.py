@@ -14,12 +14,13 @@ from urllib.parse import quote
 
 from agentd.chaining import Means
 from agentd.core.errors import StorageTrouble
-from agentd.core.expectation import Ended, after
+from agentd.core.expectation import Ended
 from agentd.core.model import Service
 from agentd.core.status import Status
 from agentd.operation import Operation
 from agentd.operations import Operations
 from agentd.peers import Answer
+from agentd.performing import remember
 from agentd.registry import Held, Registry
 
 log = logging.getLogger("encap.node")
@@ -106,11 +107,7 @@ class Resolving:
     async def _remember(self, held: Held, operation: Operation, result: str) -> None:
         request = operation.document().get("request") or {}
         whole = not any(request.get(key) for key in _NARROWING)
-        facts = self._means.facts.setdefault(held.name, {})
-        expected = after(bool(facts.get("expected")), Ended(operation.action, result, whole))
-        if expected != bool(facts.get("expected")):
-            facts["expected"] = expected
-            await self._means.store.flags.set(held.name, "expected", expected)
+        await remember(self._means, held.name, Ended(operation.action, result, whole))
 
 
 def _asked(operation: Operation, service: Service, *, hypervisors_only: bool = False) -> list[str]:
