@@ -135,7 +135,7 @@ class Daemon:
         watchdog = Watchdog(notify, notify.watchdog_interval)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._settle()),
+                group.create_task(self.settle()),
                 group.create_task(watchdog.run(lambda: not self._stop.is_set())),
                 group.create_task(periodic(1.0, 0.2, self._look, _report,
                                            sleep=self._interval("status_interval"))),
@@ -153,13 +153,13 @@ class Daemon:
         """A pause of a share of the interval in force, which a reload may have changed."""
         return lambda share: asyncio.sleep(share * float(getattr(self._force.settings, key)))
 
-    async def _settle(self) -> None:
-        """Name the results of what an earlier run left behind; open the join door."""
-        try:
-            await self._joining.refresh()
-            await self._resolving.all()
-        except EncapError as error:
-            _report(error)
+    async def settle(self) -> None:
+        """Open the join door; name the results of what an earlier run left behind."""
+        for each in (self._joining.refresh, self._resolving.all):
+            try:
+                await each()
+            except Exception as error:  # noqa: BLE001 - told, and no reason for the daemon to end
+                _report(error)
 
     async def _look(self) -> None:
         await self._parts.inspector.refresh_all()
