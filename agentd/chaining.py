@@ -32,6 +32,7 @@ from agentd.settings import Settings
 from agentd.store import Store
 from agentd.subscription import Subscriptions
 from agentd.timers import Clock
+from drivers.base import Host
 
 Ending = Done | SkippedStep | UnknownStep
 
@@ -81,6 +82,7 @@ class Means:
 
     settings: Callable[[], Settings]
     inspector: Inspector
+    host: Host
     store: Store
     clock: Clock
     facts: dict[str, dict[str, Any]]

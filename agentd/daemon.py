@@ -239,7 +239,7 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
                     Looking(registry, inspector, knowledge, peers, subscriptions),
                     lambda number: state_of(operations, number))
     configurations = Configurations(registry, store, inspector, replicator, bus, types)
-    means = Means(force, inspector, store, clock, facts, knowledge, guests, readiness, subscriptions,
+    means = Means(force, inspector, host, store, clock, facts, knowledge, guests, readiness, subscriptions,
                   peers, claims, configurations, lambda service: monitor.begun(service))
     actions = Actions(registry, operations, means)
     monitor = Monitor(registry, operations, actions, means, boot_id())
