@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from agentd.chaining import Caller, Chain, Means
+from agentd.chaining import Caller, Chain, Found, Means
 from agentd.core.claims import Claim, instance_name, order
 from agentd.core.errors import ActionFailed, EncapError, NotSupported, Silent, StorageTrouble
 from agentd.core.events import Happening, Kind
@@ -46,6 +46,7 @@ class Performer:
         self._held, self._caller, self._means = held, caller, means
         self._operation, self._under = operation, under
         self._planned: dict[int, Step] = {}
+        self._found = Found()
 
     async def carry_out(self, plan: Plan, request: Request) -> Outcome:
         """Run a plan, and remember what follows from its end."""
@@ -125,7 +126,7 @@ class Performer:
             if step.where == service.node:
                 return await self._own_part(step)
             return await Chain(self._held, self._caller, self._means, self._operation, self._planned,
-                               self._under).hand_over(step, emit)
+                               self._under, self._found).hand_over(step, emit)
         if step.action in ("freeze", "thaw"):
             return await self._freeze(step.action)
         if step.action == "clear":
@@ -194,7 +195,10 @@ class Performer:
             await self._declare(step, emit)
         if step.action == "start" and not _was_off(before):
             return await _left_alone(self._acted_on(driver, step, emit))
-        return await self._acted_on(driver, step, emit)
+        done = await self._acted_on(driver, step, emit)
+        if step.action == "start":
+            self._found.started.add(step.what)
+        return done
 
     async def _acted_on(self, driver: Driver, step: Step, emit: Emit) -> Done:
         """Start or stop, and look; Silent when what came of it cannot be told."""
