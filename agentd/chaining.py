@@ -155,7 +155,10 @@ class Chain:
             ending = await self._delegated(step, working=working, silent=patience)
         except Silent:
             raise
-        except EncapError:
+        except EncapError as error:
+            if not starts and error.code == "service-not-found":
+                # It never got its view, so that it cannot say what runs of the service in it.
+                raise Silent(error.text, hint=error.hint, code=error.code) from error
             await self._look_inside(guest)
             raise
         await self._look_inside(guest)
@@ -165,7 +168,8 @@ class Chain:
         """Until a guest can be asked to start; why it is not to, where another one is chosen."""
         await self._means.readiness.bring_up(
             self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)),
-            fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()))
+            fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()),
+            cancelling=self._operation.cancelling)
         if guest.container not in self._found.started:
             self._found.inside[step.id] = await self._there_before(guest)
         return await self._claim(guest, emit) if relocatable(guest) else None

@@ -241,7 +241,8 @@ class Performer:
             return
         try:
             await self._means.readiness.bring_up(
-                self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True)
+                self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True,
+                cancelling=self._operation.cancelling)
         except EncapError as error:
             emit(Happening(Kind.LOG, f"{error.text}; going on"))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentd.chaining import Caller, Chain, Found, Means
-from agentd.core.errors import Busy, HeldElsewhere, Silent
+from agentd.core.errors import Busy, HeldElsewhere, NotFound, Silent
 from agentd.core.model import Guest, Level, Resource, Service
 from agentd.core.plan import Request, Step, undo_of
 from agentd.executor import Done, SkippedStep, TakenBack
@@ -199,5 +199,16 @@ def test_what_a_guest_really_started_is_what_it_told(virtual) -> None:
         other = Agent((1.0, done("app#1")))
         other.up = ("fs#1",)
         assert await World(other).hand_over() == Done(started=("app#1",))
+
+    virtual(scenario())
+
+
+def test_a_guest_that_does_not_hold_the_service_does_not_keep_its_container_from_being_stopped(virtual) -> None:
+    async def scenario() -> None:
+        other = Agent()
+        other.refusals = [NotFound("there is no service web on vm1", code="service-not-found")]
+        stop = Step(1, "vm1", "stop", "web", request=Request("stop", local=True), on_silence="go on")
+        with pytest.raises(Silent, match="there is no service web on vm1"):
+            await World(other, steps=(stop,)).hand_over(stop)
 
     virtual(scenario())
