@@ -35,8 +35,9 @@ def cluster_file(resources: int) -> str:
     return (
         '<cib crm_feature_set="3.16.2" validate-with="pacemaker-3.9" epoch="1" num_updates="0" '
         'admin_epoch="0" have-quorum="1" dc-uuid="1"><configuration><crm_config>'
-        '<cluster_property_set id="c"><nvpair id="s" name="stonith-enabled" value="false"/></cluster_property_set></crm_config><nodes><node id="1" '
-        f'uname="n1"/></nodes><resources>{primitives}</resources><constraints/></configuration><status>'
+        '<cluster_property_set id="c"><nvpair id="s" name="stonith-enabled" '
+        'value="false"/></cluster_property_set></crm_config><nodes><node id="1" uname="n1"/></nodes>'
+        f"<resources>{primitives}</resources><constraints/></configuration><status>"
         '<node_state id="1" uname="n1" in_ccm="true" crmd="online" join="member" expected="member" '
         f'crm-debug-origin="x"><lrm id="1"><lrm_resources>{history}</lrm_resources></lrm></node_state>'
         "</status></cib>\n")
