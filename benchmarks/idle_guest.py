@@ -32,14 +32,14 @@ start_timeout = 60
 type = flag
 tags = encap
 """
+ALONE = "[DEFAULT]\nnodes = hv1\n[fs#1]\ntype = flag\n"
 NOTHING = """\
 import asyncio
-async def main():
+async def nothing():
     while True:
         await asyncio.sleep(1)
-asyncio.run(main())
+asyncio.run(nothing())
 """
-ALONE = "[DEFAULT]\nnodes = hv1\n[fs#1]\ntype = flag\n"
 SETTLE = 12.0
 """Seconds after a start that do not count as idle."""
 
@@ -77,41 +77,6 @@ def figures(name: str, found: tuple[Sight, Sight]) -> list[Figure]:
             Figure(f"{name}: wakeups", agent.woken, 2, "/s"),
             Figure(f"{name}: processor", agent.worked, 0.05, "%"),
             Figure(f"{name}: processor of the peer that does nothing", peer.worked, None, "%")]
-
-
-def main():
-    while True:
-        await asyncio.sleep(1)
-asyncio.run(main())
-"""
-ALONE = "[DEFAULT]\nnodes = hv1\n[fs#1]\ntype = flag\n"
-SETTLE = 12.0
-"""Seconds after a start that do not count as idle."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """MiB, wakeups a second, percent of a core."""
-
-    memory: float
-    woken: float
-    worked: float
-
-
-def watched(pid: int, settle: float, seconds: float) -> tuple[float, float, float]:
-    """MiB, wakeups a second, percent of a core."""
-    time.sleep(settle)
-    began, woken, worked = time.monotonic(), wakeups(pid), processor_seconds(pid)
-    time.sleep(seconds)
-    passed = time.monotonic() - began
-    return (private_memory(pid), (wakeups(pid) - woken) / passed,
-            100 * (processor_seconds(pid) - worked) / passed)
-
-
-def figures(name: str, found: tuple[float, float, float]) -> list[Figure]:
-    memory, woken, worked = found
-    return [Figure(f"{name}: PSS", memory, 64, "MiB"), Figure(f"{name}: wakeups", woken, 2, "/s"),
-            Figure(f"{name}: processor", worked, 0.05, "%")]
 
 
 def main() -> None:
