@@ -160,15 +160,15 @@ def shown() -> list[tuple[Path, Path]]:
 
 def _system() -> Iterator[Path]:
     yield from (path for path in SYSTEM if path.exists())
+    own = (*OPENED, Path("/usr/local/sbin"))
     for folder in OPENED:
-        yield from (path for path in sorted(folder.glob("*")) if path not in (*OPENED, Path("/usr/local/sbin")))
+        yield from (path for path in sorted(folder.glob("*")) if path not in own)
 
 
-def python_folders() -> list[Path]:
-    """The folders that the running Python needs: its environment, the one beneath, each through which
-    a link to the interpreter leads, and the product's own."""
+def python_folders(program: Path = Path(sys.executable)) -> list[Path]:
+    """The folders that this Python needs: its environment, the one beneath, each through which a
+    link to the interpreter leads, and the product's own."""
     found = [Path(sys.prefix), Path(sys.base_prefix)]
-    program = Path(sys.executable)
     for _ in range(40):  # as many links as the kernel follows
         found.append(program.parent.parent)
         if not program.is_symlink():

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import demo as tours
-from cli.demo_guest import ADDRESS, SERVICE_ADDRESS, container, make
+from cli.demo_guest import SERVICE_ADDRESS, container, make
 from cli.demo_machine import ADDRESSES, Order
 from cli.exits import DONE, FAILED, USAGE, Trouble
 from cli.terminal import Terminal
