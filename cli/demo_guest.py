@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from cli.demo_machine import PREFIX
 
@@ -118,7 +119,7 @@ def _configure(etc: Path) -> None:
 
 
 def _programs(folder: Path) -> None:
-    python = _quoted(sys.executable)
+    python = quote(sys.executable)
     for name, words in (
         ("agentd", f"{python} -I -m agentd"),
         ("svc", f"{python} -I -m cli.main"),
@@ -129,13 +130,9 @@ def _programs(folder: Path) -> None:
     (folder / "first.py").write_text(FIRST)
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
 def _escaped(path: Path) -> str:
     """As a word of fstab(5)."""
-    return "".join(f"\\{ord(sign):03o}" if sign in " \t\n\\#" else sign for sign in str(path))
+    return "".join(f"\\{ord(sign):03o}" if sign in " \t\n\\" else sign for sign in str(path))
 
 
 def links() -> Iterator[tuple[Path, Path]]:

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cli import demo as tours
@@ -220,7 +221,7 @@ class LxcTour(tours.Tour):
             place = self.root / node / "lxc" / tours.GUEST
             place.mkdir(parents=True)
             (place / "config").write_text(container(tours.GUEST, rootfs))
-        return CONFIG.format(root=self.root, address=SERVICE_ADDRESS, python=sys.executable)
+        return CONFIG.format(root=self.root, address=SERVICE_ADDRESS, python=quote(sys.executable))
 
     def seen_by_guest(self, path: str) -> dict[str, Any]:
         told = self.run(*self.attach("svc", "status", tours.SERVICE, "--json"))

@@ -121,6 +121,10 @@ def test_ports_are_different() -> None:
     assert len(set(demo.free_ports(5))) == 5
 
 
+def test_a_folder_with_a_space_is_one_word_for_lxc() -> None:
+    assert demo_guest._escaped(Path("/srv/a b\\c#d")) == "/srv/a\\040b\\134c#d"
+
+
 @pytest.mark.real
 def test_only_processes_of_the_tour_are_ended(tmp_path: Path) -> None:
     sleep = [sys.executable, "-c", "import signal; signal.pause()"]
