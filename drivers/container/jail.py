@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from agentd.core.converters import absolute_path
-from agentd.core.errors import ActionFailed, NotFound
+from agentd.core.errors import NotFound
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
 from drivers.base import ContainerState, Result
@@ -69,16 +69,20 @@ class Jail(Listed):
         return found
 
     async def unlisted(self, listed: Mapping[str, Seen]) -> Seen:
+        return Seen(ContainerState.DOWN if await self._defined() else ContainerState.ABSENT)
+
+    async def _defined(self) -> bool:
         if self.options["jailroot"]:
-            defined = await self.host.exists(self.options["jailroot"])
-        elif await self.host.exists(self._config):
-            defined = True
-        else:
-            defined = not self.options["cf"] and bool(self._block(await self._main()))
-        return Seen(ContainerState.DOWN if defined else ContainerState.ABSENT)
+            return await self.host.exists(self.options["jailroot"])
+        if await self.host.exists(self._config):
+            return True
+        if self.options["cf"] or not await self.host.exists("/etc/jail.conf"):
+            return False
+        block = rf"^\s*\"?{re.escape(self.name)}\"?\s*\{{"
+        return bool(re.search(block, await self.host.read("/etc/jail.conf"), re.MULTILINE))
 
     async def start_guest(self) -> None:
-        if (await self.unlisted({})).state is ContainerState.ABSENT:
+        if not await self._defined():
             raise NotFound(
                 f"{self.name} is not defined here: neither {self._config} nor /etc/jail.conf tells of it",
                 hint="copy its configuration here, or say where it is: cf, jailroot",
@@ -103,9 +107,8 @@ class Jail(Listed):
         if answer.code or "jail_enable" not in found:
             raise refused("sysrc", answer)
         listed = found.get("jail_list", "").split()
-        if found["jail_enable"].upper() not in ("YES", "TRUE", "ON", "1") or (
-            listed and self.name not in listed
-        ):
+        enabled = found["jail_enable"].upper() in ("YES", "TRUE", "ON", "1")
+        if not enabled or (listed and self.name not in listed):
             return ()
         return (self.autostart(f"sysrc jail_list-={self.name}" if listed[1:] else "sysrc jail_enable=NO"),)
 
@@ -114,7 +117,7 @@ class Jail(Listed):
             self.tool(self.options, "jexec"), "-l", self.name, *argv, stdin=stdin, timeout=timeout
         )
         if result.code and f'jail "{self.name}" not found' in result.err:
-            raise ActionFailed(f"{self.name} is not running, so nothing can be run in it")
+            raise self.not_running()
         return result
 
     async def addresses(self) -> tuple[str, ...]:
@@ -131,25 +134,13 @@ class Jail(Listed):
         """The words that make jail(8) do it to this jail."""
         if self.options["jailroot"]:
             host = self.options.get("hostname") or self.name
-            words = [
-                f"name={self.name}",
-                f"path={self.options['jailroot']}",
-                f"host.hostname={host}",
-                "persist",
-            ]
+            words = [f"name={self.name}", f"path={self.options['jailroot']}", f"host.hostname={host}"]
             for version, key in ((4, "ips"), (6, "ip6s")):
                 if self.options[key]:
                     words.append(f"ip{version}.addr={','.join(self.options[key])}")
-            return (verb, *words, "command=/bin/sh", "/etc/rc")
+            return (verb, *words, "persist", "command=/bin/sh", "/etc/rc")
         own = await self.host.exists(self._config)
         return (*(("-f", self._config) if own else ()), verb, self.name)
-
-    def _block(self, text: str) -> re.Match[str] | None:
-        return re.search(rf"^\s*\"?{re.escape(self.name)}\"?\s*\{{", text, re.MULTILINE)
-
-    async def _main(self) -> str:
-        exists = await self.host.exists("/etc/jail.conf")
-        return await self.host.read("/etc/jail.conf") if exists else ""
 
     @property
     def _config(self) -> str:

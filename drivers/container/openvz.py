@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from agentd.core.errors import ActionFailed, NotFound
+from agentd.core.errors import NotFound
 from agentd.core.status import LogLine
 from drivers.base import ContainerState, Result
 from drivers.container.tools import Listed, Seen, refused, usable
@@ -104,7 +104,7 @@ class Openvz(Listed):
             timeout=timeout,
         )
         if result.code == NOT_RUNNING and await self.state() is not ContainerState.UP:
-            raise ActionFailed(f"{self.name} is not running, so nothing can be run in it")
+            raise self.not_running()
         return result
 
     async def addresses(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 
-from agentd.core.errors import ActionFailed
 from agentd.core.status import LogLine
 from drivers.base import ContainerState, Result
 from drivers.container.tools import Listed, Seen, refused, usable
@@ -63,7 +62,7 @@ class Srp(Listed):
             timeout=timeout,
         )
         if result.code and await self.state() is not ContainerState.UP:
-            raise ActionFailed(f"{self.name} is not running, so nothing can be run in it")
+            raise self.not_running()
         return result
 
     async def addresses(self) -> tuple[str, ...]:

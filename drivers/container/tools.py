@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from agentd.core.converters import absolute_path
-from agentd.core.errors import InvalidRequest
+from agentd.core.errors import ActionFailed, InvalidRequest
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
 from drivers.base import CommandFailed, ContainerState, Host, Result, StateUnknown
@@ -91,6 +91,9 @@ class Commanded(Container):
                 f"a container of type {self.resource.type} has one file, {name}, and not {', '.join(files)}"
             )
         return files[name]
+
+    def not_running(self) -> ActionFailed:
+        return ActionFailed(f"{self.name} is not running, so nothing can be run in it")
 
     def autostart(self, mend: str, why: str = "starts by itself at boot") -> LogLine:
         return LogLine("warn", f"{self.name} {why}, which can make it run twice; mend: {mend}")

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping
 
 from agentd.core.converters import boolean, words
-from agentd.core.errors import ActionFailed
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
 from drivers.base import ContainerState, Result
@@ -102,7 +101,7 @@ class Zone(Listed):
             self.tool(self.options, "zlogin"), self.name, shlex.join(argv), stdin=stdin, timeout=timeout
         )
         if result.code and "login allowed only to running zones" in result.err:
-            raise ActionFailed(f"{self.name} is not running, so nothing can be run in it")
+            raise self.not_running()
         return result
 
     async def addresses(self) -> tuple[str, ...]:
