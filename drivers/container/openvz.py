@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from agentd.core.errors import NotFound
 from agentd.core.status import LogLine
 from drivers.base import ContainerState, Result
-from drivers.container.tools import Listed, Seen, refused, usable
+from drivers.container.tools import Listed, Seen, refused, unused, usable
 
 _STATES = {
     "running": ContainerState.UP,
@@ -27,6 +27,7 @@ NOT_RUNNING = 31
 class Openvz(Listed):
     """A container of OpenVZ: `name` is its number, its UUID or its name."""
 
+    KEYWORDS = (*Listed.KEYWORDS, *unused("rootfs", "template"))
     QUERY = ("vzlist", "-a", "-H", "-o", "ctid,status,onboot,name,ip")
     BUSY = (9,)
 

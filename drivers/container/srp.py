@@ -7,7 +7,7 @@ import shlex
 
 from agentd.core.status import LogLine
 from drivers.base import ContainerState, Result
-from drivers.container.tools import Listed, Seen, refused, usable
+from drivers.container.tools import Listed, Seen, refused, unused, usable
 
 _STATES = {
     "stopped": ContainerState.DOWN,
@@ -22,6 +22,7 @@ _HEADER = ["NAME", "TYPE", "STATE", "SUBTYPE", "ROOTPATH"]
 class Srp(Listed):
     """A container of HP-UX."""
 
+    KEYWORDS = (*Listed.KEYWORDS, *unused("prm_cores", "ip"))
     FOLDER = "/opt/hpsrp/bin"
     QUERY = ("srp", "-status")
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from agentd.core.converters import absolute_path
 from agentd.core.errors import ActionFailed, InvalidRequest
 from agentd.core.keywords import Keyword
+from agentd.core.rows import UNUSED
 from agentd.core.status import LogLine
 from drivers.base import CommandFailed, ContainerState, Host, Result, StateUnknown
 from drivers.container.base import Container
@@ -32,6 +33,11 @@ TOOLS_DIR = Keyword(
     "",
     example="/opt/tools/bin",
 )
+
+
+def unused(*names: str) -> tuple[Keyword, ...]:
+    """Keywords of OpenSVC that made guests, or that nothing here needs: older files keep them."""
+    return tuple(Keyword(name, UNUSED) for name in names)
 
 
 @dataclass(frozen=True, slots=True)

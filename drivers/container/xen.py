@@ -10,7 +10,7 @@ from agentd.core.errors import NotFound
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
 from drivers.base import ContainerState, Result
-from drivers.container.tools import Listed, Seen, refused
+from drivers.container.tools import Listed, Seen, refused, unused
 
 _LETTERS = re.compile(r"[-r][-b][-p][-s][-rscwS?][-d]")
 _REASONS = {
@@ -45,6 +45,7 @@ class Xen(Listed):
             "",
             example="/etc/xen/vm1.cfg",
         ),
+        *unused("snap", "snapof", "virtinst"),
     )
     QUERY = ("xl", "list")
 

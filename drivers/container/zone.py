@@ -10,7 +10,7 @@ from agentd.core.converters import boolean, words
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
 from drivers.base import ContainerState, Result
-from drivers.container.tools import Listed, Seen, refused, usable
+from drivers.container.tools import Listed, Seen, refused, unused, usable
 
 _STATES = {
     "configured": ContainerState.DOWN,
@@ -46,6 +46,8 @@ class Zone(Listed):
             (),
             example="-u",
         ),
+        *unused("zonepath", "container_origin", "rootfs", "sc_profile", "ai_manifest", "brand"),
+        *unused("install_archive", "snap", "snapof", "delete_on_stop"),
     )
     QUERY = ("zoneadm", "list", "-cp")
 
