@@ -21,6 +21,7 @@ _STATES = {
 _STATUS = re.compile(
     r"\S+ \S+ (exist|deleted) (mounted|unmounted) (running|paused|suspended|down)( suspended)?\s*"
 )
+_CONFIG = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}\.conf")
 NOT_RUNNING = 31
 
 
@@ -43,12 +44,13 @@ class Openvz(Listed):
             seen = Seen(
                 _STATES.get(fields[1], ContainerState.UNKNOWN),
                 fields[1],
+                fields[0],
                 autostart=fields[2] == "yes",
                 addresses=usable(fields[3:]),
             )
             found[fields[0]] = seen
             if len(fields) > 3 and not usable(fields[3:4]) and fields[3] != "-":
-                found[fields[3]] = seen
+                found.setdefault(fields[3], seen)  # a name that is somebody's number means the number
         return found
 
     async def unlisted(self, listed: Mapping[str, Seen]) -> Seen:
@@ -113,11 +115,10 @@ class Openvz(Listed):
         return self.seen.addresses
 
     async def export(self) -> Mapping[str, str]:
-        return {"conf": await self.host.read(self._config)}
+        await self.state()
+        file = f"{self.seen.id or self.name}.conf"
+        return {file: await self.host.read(f"/etc/vz/conf/{file}")}
 
     async def define(self, files: Mapping[str, str]) -> None:
-        await self.host.write(self._config, self.only(files, "conf"), 0o644)
-
-    @property
-    def _config(self) -> str:
-        return f"/etc/vz/conf/{self.name}.conf"
+        file = next((name for name in files if _CONFIG.fullmatch(name)), "ID.conf")
+        await self.host.write(f"/etc/vz/conf/{file}", self.only(files, file), 0o644)

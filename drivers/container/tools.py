@@ -42,10 +42,12 @@ def unused(*names: str) -> tuple[Keyword, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A guest in a list. `word`: the tool's own for the state; `autostart`: the guest's own mark."""
+    """A guest in a list. `word`: the tool's own for the state; `autostart`: the guest's own mark; `id`:
+    what the tool keeps it under, where that is not its name."""
 
     state: ContainerState
     word: str = ""
+    id: str = ""
     autostart: bool = False
     addresses: tuple[str, ...] = ()
 

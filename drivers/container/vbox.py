@@ -121,5 +121,6 @@ class Vbox(Commanded):
             raise InvalidRequest(
                 f"where {self.name} is to be made known is not told", hint="set cf, its .vbox file"
             )
-        await self.host.write(self.options["cf"], text)
+        # Written as the user, who has to be able to change it.
+        await self.host.run("tee", "--", self.options["cf"], stdin=text.encode(), user=self.user)
         await self.change("VBoxManage", "registervm", self.options["cf"])

@@ -9,8 +9,10 @@ import pytest
 from agentd.core.errors import EncapError, InvalidRequest
 from drivers import BUILTIN
 from drivers.base import ContainerState, Result
+from drivers.container.openvz import Openvz
 
 from .memory import make
+from .worlds.openvz import OpenvzWorld
 from .worlds.vbox import CONFIG, VboxWorld
 from .worlds.xen import XenWorld
 
@@ -57,6 +59,24 @@ async def test_a_machine_without_a_place_for_its_file_is_not_made_known() -> Non
         await driver.define({"vbox": "<VirtualBox/>"})  # type: ignore[attr-defined]
     assert "cf" in caught.value.hint
     assert not any("registervm" in call for call in world.calls)
+
+
+@pytest.mark.parametrize("name", ["../../crontab.conf", "-x.conf", "c1", "a/b.conf", ""])
+async def test_a_definition_of_openvz_goes_nowhere_else(name: str) -> None:
+    world = OpenvzWorld()
+    before = dict(world.files)
+    driver = make("container#1", "openvz", world, name="c1")
+    with pytest.raises(InvalidRequest):
+        await driver.define({name: "evil"})  # type: ignore[attr-defined]
+    assert world.files == before
+
+
+async def test_a_name_that_is_the_number_of_another_container_means_the_number() -> None:
+    rows = "101 running no -  192.0.2.7\n102 stopped no 101 192.0.2.8\n"
+    for out in (rows, "\n".join(reversed(rows.splitlines()))):
+        found = Openvz.read(Result(0, out))
+        assert found["101"].state is ContainerState.UP
+        assert found["102"].state is ContainerState.DOWN
 
 
 async def test_a_machine_is_asked_for_as_its_user() -> None:

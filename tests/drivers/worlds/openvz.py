@@ -19,7 +19,7 @@ class OpenvzWorld(ToolWorld):
     waits = True
     states = (S.ABSENT, S.DOWN, S.UP, S.PAUSED, S.SAVED, S.STOPPING)
     address = "192.0.2.7"
-    export = "conf"
+    export = "c1.conf"
     WORDS: ClassVar = {
         S.DOWN: "stopped",
         S.STARTING: "mounted",

@@ -41,6 +41,9 @@ class VboxWorld(ToolWorld):
         self.files[CONFIG] = "<VirtualBox/>\n"
 
     async def answer(self, tool: str, words: tuple[str, ...], stdin: bytes | None) -> Result:
+        if tool == "tee":
+            self.files[words[1]] = (stdin or b"").decode()
+            return Result(0, self.files[words[1]])
         assert tool == "VBoxManage"
         if words[0] == "registervm":
             assert words[1] in self.files
