@@ -171,14 +171,16 @@ class Container(Driver):
 
     async def _asked_down(self) -> bool:
         """Ask for a clean shutdown until the guest is down, or `stop_timeout` is over."""
-        began, patience = self.host.now(), float(self.options["stop_timeout"])
+        left = float(self.options["stop_timeout"])
+        end, again = self.host.now() + left, False
         while True:
-            left = began + patience - self.host.now()
             try:
                 await self.shutdown_guest(left)
             except (ActionFailed, Silent):
-                return await self._is_over_by(self.host.now())  # it cannot be asked, or did not do it
-            left = began + patience - self.host.now()
+                if not again:  # it cannot be asked, or did not do it
+                    return await self._is_over_by(self.host.now())
+            again = True
+            left = end - self.host.now()
             last = left <= self.ASK_EVERY
             try:
                 if await self._is_over_by(self.host.now() + min(left, self.ASK_EVERY), in_vain=_DEAF):
@@ -188,6 +190,7 @@ class Container(Driver):
                     raise
             if last or (await self._look())[0] in _DEAF:
                 return False
+            left = end - self.host.now()
 
     async def _marked_state(self) -> ContainerState:
         state = await self.state()

@@ -24,7 +24,7 @@ BUSY_SECONDS = 20.0
 """How long a tool may say that somebody else is at the guest."""
 
 WHOLE = 64 << 10
-"""An output of this size may have been cut."""
+"""An output of so many bytes may have been cut."""
 
 TOOLS_DIR = Keyword(
     "tools_dir",
@@ -122,7 +122,7 @@ class Listed(Commanded):
     @classmethod
     async def guests(cls, host: Host, options: Mapping[str, Any]) -> dict[str, Seen]:
         answer = await host.probe(cls.tool(options, cls.QUERY[0]), *cls.QUERY[1:])
-        if len(answer.out) >= WHOLE:
+        if len(answer.out.encode()) >= WHOLE:
             raise StateUnknown(f"{cls.QUERY[0]}: its list of guests is too long to be read")
         return cls.read(answer)
 

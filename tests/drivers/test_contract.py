@@ -260,6 +260,14 @@ async def test_a_migrating_guest_is_not_stopped(world: World) -> None:
     assert (await world.driver().probe()).state is ContainerState.MIGRATING
 
 
+@only(having(ContainerState.CRASHED))
+async def test_a_crashed_guest_is_not_asked_but_taken_away(world: World) -> None:
+    world.put(ContainerState.CRASHED)
+    await world.driver().stop()
+    assert not world.running()
+    assert world.clock < 10
+
+
 @only(having(ContainerState.STUCK))
 async def test_a_guest_that_its_tool_calls_stuck_is_killed_at_once_or_after_it_was_asked(
     world: World,

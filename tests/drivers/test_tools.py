@@ -10,6 +10,7 @@ from agentd.core.errors import EncapError, InvalidRequest
 from drivers import BUILTIN
 from drivers.base import ContainerState, Result
 from drivers.container.openvz import Openvz
+from drivers.container.xen import Xen
 
 from .memory import make
 from .worlds.openvz import OpenvzWorld
@@ -39,6 +40,22 @@ async def test_a_guest_that_hears_no_power_button_while_it_boots_is_asked_again(
     assert sum("acpipowerbutton" in call for call in world.calls) == 3
     assert not any("poweroff" in call for call in world.calls)
     assert 30 <= world.clock < 45
+
+
+async def test_a_second_request_that_is_refused_since_the_guest_is_on_its_way_forces_nothing() -> None:
+    class Slow(VboxWorld):
+        def control(self, verb: str) -> Result:
+            if self.now_is is ContainerState.STOPPING:
+                return Result(1, "", "VBoxManage: error: Invalid machine state: Stopping\n")
+            return super().control(verb)
+
+    world = Slow()
+    world.put(ContainerState.UP)
+    world.stopping_takes = 25
+    await make("container#1", "vbox", world, name="c1", user="vbox", stop_timeout=60).stop()
+    assert 25 <= world.clock < 30
+    assert sum("acpipowerbutton" in call for call in world.calls) == 2
+    assert not any("poweroff" in call for call in world.calls)
 
 
 async def test_an_unclear_answer_ends_no_wait_before_its_time_and_is_then_the_error_and_no_force() -> None:
@@ -97,6 +114,15 @@ async def test_a_machine_is_asked_for_as_its_user() -> None:
     await driver.stop()
     assert "vbox" in users
     assert world.started == 1
+
+
+async def test_a_list_is_whole_by_its_bytes_and_not_by_its_signs() -> None:
+    class Greek(XenWorld):
+        async def tool(self, argv: tuple[str, ...], stdin: bytes | None) -> Result:
+            return Result(0, f"Name ID\n{'Ω' * 33000} 0 1 1 r----- 1.0\nDomain-0 0 1 1 r----- 1.0\n")
+
+    with pytest.raises(EncapError, match="too long"):
+        await Xen.states(Greek(), {})
 
 
 async def test_the_tools_are_taken_from_the_folder_that_is_named() -> None:

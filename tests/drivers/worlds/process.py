@@ -17,13 +17,20 @@ class ProcessWorld(World):
     """A process table; its guest is process 4711."""
 
     type = "process"
-    states = (ContainerState.ABSENT, ContainerState.DOWN, ContainerState.UP, ContainerState.PAUSED)
+    states = (
+        ContainerState.ABSENT,
+        ContainerState.DOWN,
+        ContainerState.UP,
+        ContainerState.PAUSED,
+        ContainerState.CRASHED,
+    )
     address = "127.0.0.1:7000"
     ROOT: ClassVar = f"{SETTING.state}/container.1.root"
 
     def __init__(self) -> None:
         super().__init__()
         self.letter, self.started = "", 0
+        self.left = False  # process 4712 of a guest whose agent died
         self.files["/proc/sys/kernel/random/boot_id"] = "5e1f\n"
         self.files[f"{self.ROOT}/etc/encap/agentd.toml"] = 'node = "c1"\n'
 
@@ -35,12 +42,15 @@ class ProcessWorld(World):
             self.files[f"{self.ROOT}/run/encap/listen"] = f"{self.address}\n"
             self.letter = "T" if state is ContainerState.PAUSED else "S"
             self.files[record] = "4711 1000 5e1f\n"
+        elif state is ContainerState.CRASHED:
+            self.letter, self.left = "", True
+            self.files[record] = "4711 1000 5e1f\n"
         elif state is ContainerState.DOWN:
             self.letter = ""
             self.files.pop(record, None)
 
     def running(self) -> bool:
-        return bool(self.letter)
+        return bool(self.letter) or self.left
 
     def starts(self) -> int:
         return self.started
@@ -75,6 +85,9 @@ class ProcessWorld(World):
         return 4711
 
     async def kill(self, pid: int, signal: int, *, group: bool = True) -> bool:
+        if pid == 4712:
+            self.left = False
+            return True
         assert pid == 4711
         if signal == 18:
             self.letter = "S"
@@ -87,4 +100,6 @@ class ProcessWorld(World):
             return self.inside(argv, stdin)
         assert argv[-1] == self.ROOT
         assert argv[-2].endswith("leftovers.py")
+        if self.left:
+            return Result(0, "4712")
         return Result(0, "4711" if self.letter and self.survives_kill else "")
