@@ -63,8 +63,8 @@ TIMEOUTS = (
 )
 
 
-class Container(Driver):
-    """A guest of this machine."""
+class Guest(Driver):
+    """What a type has to tell of its guest, and what it may."""
 
     KEYWORDS: ClassVar[tuple[Keyword, ...]] = (NAME, *TIMEOUTS)
     LABEL = "{name}"
@@ -108,6 +108,10 @@ class Container(Driver):
     async def notes(self) -> tuple[LogLine, ...]:
         """What else is worth a line under the container; asked after `state`, and not of an absent guest."""
         return ()
+
+
+class Container(Guest):
+    """A guest of this machine: in which order its type is asked, and how long."""
 
     async def probe(self) -> Probe:
         try:
