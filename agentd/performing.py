@@ -11,13 +11,13 @@ from agentd.changing import IS_DOWN, IS_UP, Change
 from agentd.core.claims import Claim, instance_name, order
 from agentd.core.errors import ActionFailed, EncapError, Silent, StorageTrouble
 from agentd.core.events import Happening, Kind
-from agentd.core.expectation import Ended, after
+from agentd.core.expectation import RESTS, Ended, after, starts_anew
 from agentd.core.model import Level
 from agentd.core.plan import Plan, Request, Step
 from agentd.core.planner import plan as plan_here
 from agentd.core.routing import all_nodes
 from agentd.core.status import Status
-from agentd.executor import Done, Emit, Outcome, SkippedStep, TakenBack, UnknownStep, execute
+from agentd.executor import Done, Emit, LeftOver, Outcome, SkippedStep, TakenBack, UnknownStep, execute
 from agentd.operation import Operation
 from agentd.registry import Held
 from agentd.timers import stamp
@@ -153,10 +153,8 @@ class Performer:
         text = problem.text if problem is not None else outcome.result
         if outcome.result == "unknown":
             return UnknownStep(text)
-        if problem is not None and outcome.undone is False:
-            raise problem
         code, hint = (problem.code, problem.hint) if problem is not None else ("cancelled", "")
-        raise TakenBack(text, code=code, hint=hint)
+        raise (LeftOver if outcome.undone is False else TakenBack)(text, code=code, hint=hint)
 
     # --- what this node does
 
@@ -199,11 +197,18 @@ class Performer:
             return
         await self._means.inspector.refresh(name)
         await self._means.store.intents.forget(self._operation.id)
-        known = facts.setdefault(name, {})
-        expected = after(bool(known.get("expected")), ended)
-        if expected != bool(known.get("expected")):
-            known["expected"] = expected
-            await self._means.store.flags.set(name, "expected", expected)
+        await remember(self._means, name, ended)
+
+
+async def remember(means: Means, name: str, ended: Ended) -> None:
+    """What follows for a service from the end of an operation on it."""
+    facts, flags = means.facts.setdefault(name, {}), means.store.flags
+    expected = after(bool(facts.get("expected")), ended)
+    if expected != bool(facts.get("expected")):
+        facts["expected"] = expected
+        await flags.set(name, "expected", expected)
+    if starts_anew(ended) and facts.pop(RESTS, None):
+        await flags.clear(name, RESTS)
 
 
 def _never_undone(plan: Plan) -> Plan:
