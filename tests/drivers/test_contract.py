@@ -240,6 +240,17 @@ async def test_a_forced_stop_that_fails_is_an_error_and_shown_as_stuck_until_it_
     assert (await world.driver().probe()).status is Status.UP, "the mark is gone"
 
 
+@only(having(ContainerState.PAUSED))
+async def test_a_guest_is_paused_and_goes_on(world: World) -> None:
+    world.put(ContainerState.UP)
+    driver = world.driver()
+    assert isinstance(driver, Pausable)
+    await driver.pause()
+    assert (await world.driver().probe()).state is ContainerState.PAUSED
+    await driver.resume()
+    assert (await world.driver().probe()).state is ContainerState.UP
+
+
 @only(having(ContainerState.SAVED))
 async def test_a_stop_of_a_saved_guest_throws_its_memory_away_and_never_wakes_it(world: World) -> None:
     world.put(ContainerState.SAVED)
