@@ -102,6 +102,10 @@ class Process(Container):
 
     async def pause(self) -> None:
         await self._signal(signal.SIGSTOP)
+        for _ in range(20):  # on a busy machine a moment passes until it stands still
+            if await self.state() is ContainerState.PAUSED:
+                return
+            await self.host.sleep(0.05)
 
     async def resume(self) -> None:
         await self._signal(signal.SIGCONT)
