@@ -21,6 +21,7 @@ from agentd.core.rows import GROUP_ROWS
 from drivers.base import Driver
 
 BUILTIN: dict[str, str] = {
+    "container.kvm": "drivers.container.kvm.driver:Kvm",
     "container.lxc": "drivers.container.lxc:Lxc",
     "container.process": "drivers.container.process:Process",
     "ip.host": "drivers.ip.host:Address",
@@ -41,7 +42,6 @@ LATER: dict[str, tuple[str, ...]] = {
     "container": (
         "esx",
         "hpvm",
-        "kvm",
         "xen",
         "ldom",
         "vbox",

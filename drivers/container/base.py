@@ -7,8 +7,10 @@ guest that survived force is marked and shown as stuck.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
 from agentd.core.converters import duration
@@ -40,6 +42,20 @@ def container_name(text: str) -> str:
     return text.strip()
 
 
+def usable_addresses(words: Iterable[str]) -> tuple[str, ...]:
+    """Those under which a guest can be reached from its hypervisor, IPv4 first."""
+    found = []
+    for word in words:
+        try:
+            address = ipaddress.ip_address(word)
+        except ValueError:
+            continue
+        local = address.is_loopback or address.is_link_local
+        if not (local or address.is_unspecified or address.is_multicast or address in found):
+            found.append(address)
+    return tuple(str(address) for address in sorted(found, key=lambda address: address.version))
+
+
 NAME = Keyword(
     "name",
     "The container's name for its tools; the service's name when absent.",
@@ -58,6 +74,8 @@ class Container(Driver):
 
     KEYWORDS: ClassVar[tuple[Keyword, ...]] = (NAME, *TIMEOUTS)
     LABEL = "{name}"
+    SAVED_HINT: ClassVar[str] = "resume it, or throw its memory away"
+    """What helps with a guest that is saved to disk; may hold ``{name}`` and keywords of the type."""
 
     @property
     def name(self) -> str:
@@ -98,6 +116,7 @@ class Container(Driver):
         state = await self.state()
         if state is ContainerState.UP:
             return
+        self._refuse_saved(state, "started")
         if state is not ContainerState.STARTING:
             if state not in (*_OVER, ContainerState.CRASHED):
                 raise ActionFailed(f"{self.name} is {state}, so it is not started", hint="stop it first")
@@ -108,6 +127,7 @@ class Container(Driver):
         state = await self.state()
         if state in _OVER:
             return
+        self._refuse_saved(state, "stopped")
         if state is ContainerState.PAUSED and isinstance(self, Pausable):
             await self.resume()  # a paused guest hears no request
         deadline = self.host.now() + float(self.options["stop_timeout"])
@@ -120,12 +140,22 @@ class Container(Driver):
             return
         await self.kill_guest()
         if not await self._is_over_by(self.host.now() + KILL_SECONDS):
-            await self.host.write(self.run_path("stuck"), "survived a forced stop\n")
-            raise ActionFailed(
-                f"{self.name} is stuck: it survived a forced stop for {KILL_SECONDS:g} s",
-                code="stuck",
-                hint="look for processes that wait for a dead disk or mount",
-            )
+            raise await self.stuck(f"it survived a forced stop for {KILL_SECONDS:g} s")
+
+    async def stuck(self, why: str) -> ActionFailed:
+        """Mark the guest as stuck, until it is seen to be down; the error to raise."""
+        await self.host.write(self.run_path("stuck"), f"{why}\n")
+        return ActionFailed(
+            f"{self.name} is stuck: {why}",
+            code="stuck",
+            hint="look for processes that wait for a dead disk or mount",
+        )
+
+    def _refuse_saved(self, state: ContainerState, done: str) -> None:
+        """It runs nowhere, and is not down: whether its memory is wanted is for people to say."""
+        if state is ContainerState.SAVED:
+            hint = self.SAVED_HINT.format(**{**self.options, "name": self.name})
+            raise ActionFailed(f"{self.name} is saved with its memory, so it is not {done}", hint=hint)
 
     async def _marked_state(self) -> ContainerState:
         state = await self.state()

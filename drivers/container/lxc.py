@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 
@@ -11,7 +10,7 @@ from agentd.core.errors import ActionFailed, InvalidRequest, NotFound
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
 from drivers.base import CommandFailed, ContainerState, Result, StateUnknown
-from drivers.container.base import Container
+from drivers.container.base import Container, usable_addresses
 
 _STATES = {
     "STOPPED": ContainerState.DOWN,
@@ -150,15 +149,7 @@ class Lxc(Container):
 
     async def addresses(self) -> tuple[str, ...]:
         answer = await self.host.probe(*self._tool("lxc-info"), "-iH")
-        found = []
-        for word in answer.out.split():
-            try:
-                address = ipaddress.ip_address(word)
-            except ValueError:
-                continue
-            if not (address.is_loopback or address.is_link_local or address.is_unspecified):
-                found.append(address)
-        return tuple(str(address) for address in sorted(found, key=lambda address: address.version))
+        return usable_addresses(answer.out.split())
 
     async def export(self) -> Mapping[str, str]:
         return {"config": await self.host.read(self._config)}

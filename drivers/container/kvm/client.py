@@ -1,0 +1,78 @@
+"""A guest's libvirt as its driver asks it: through the host's workers, with deadlines.
+
+Changes and questions about one guest have places of their own, apart from the list of all
+guests: a guest whose calls hang holds up neither the others nor the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
+
+from agentd.core.errors import NotFound
+from drivers.base import Host, StateUnknown
+from drivers.container.kvm import calls, libvirt_guests
+from drivers.shared import Shared
+
+QUERY_SECONDS = 10.0
+"""How long libvirt may take for what is done in milliseconds when all is well."""
+
+GUEST_PLACES = 3
+MIGRATIONS = (4, 5)
+"""Numbers of the operations that are a migration, in and out."""
+
+T = TypeVar("T")
+Sight = tuple[Mapping[str, calls.Seen], str]
+"""All guests by name, and what libvirt-guests would do to them."""
+
+_SIGHTS: Shared[Sight] = Shared()
+
+
+class Libvirt:
+    """The libvirt at `uri`, asked about the guest `name`."""
+
+    def __init__(self, host: Host, uri: str, name: str) -> None:
+        self._host, self._uri, self._name = host, uri, name
+        self._list, self._own = f"libvirt {uri}", f"libvirt {uri} {name}"
+
+    async def look(self) -> tuple[calls.Seen | None, str]:
+        """The guest, None when it is not known, and a warning about all guests here, or ""."""
+        guests, warning = await _SIGHTS.get(self._host, self._list, self._look_at_all)
+        return guests.get(self._name), warning
+
+    async def change(self, verb: str, *arguments: int, timeout: float = QUERY_SECONDS) -> None:
+        try:
+            await self._work(partial(calls.change, self._uri, self._name, verb, *arguments), timeout)
+        finally:
+            self._forget()
+
+    async def migrates(self) -> bool:
+        """Whether the job that runs on the guest is a migration."""
+        try:
+            return await self._work(partial(calls.job, self._uri, self._name)) in MIGRATIONS
+        except (StateUnknown, NotFound):  # the job has ended meanwhile
+            return False
+
+    async def addresses(self, source: int) -> list[str]:
+        return await self._work(partial(calls.addresses, self._uri, self._name, source))
+
+    async def definition(self) -> str:
+        return await self._work(partial(calls.definition, self._uri, self._name))
+
+    async def define(self, xml: str) -> None:
+        try:
+            await self._work(partial(calls.define, self._uri, xml))
+        finally:
+            self._forget()
+
+    async def _look_at_all(self) -> Sight:
+        look = partial(calls.look, self._uri)
+        guests = await self._host.work(look, key=self._list, timeout=QUERY_SECONDS, limit=1)
+        return guests, await libvirt_guests.warning(self._host)
+
+    async def _work(self, call: Callable[[], T], timeout: float = QUERY_SECONDS) -> T:
+        return await self._host.work(call, key=self._own, timeout=timeout, limit=GUEST_PLACES)
+
+    def _forget(self) -> None:
+        _SIGHTS.forget(self._host, self._list)

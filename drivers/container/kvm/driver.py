@@ -1,0 +1,179 @@
+"""KVM guests of libvirt, by its library (checked with libvirt 9.0.0 and libvirt-python 12.8.0)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from agentd.core.converters import boolean, name
+from agentd.core.errors import ActionFailed, EncapError, InvalidRequest, NotFound
+from agentd.core.keywords import Keyword
+from agentd.core.status import LogLine
+from drivers.base import ContainerState, StateUnknown
+from drivers.container.base import Container, usable_addresses
+from drivers.container.kvm import definition
+from drivers.container.kvm.calls import Seen
+from drivers.container.kvm.client import Libvirt
+from drivers.container.kvm.states import SLEEPS, remark, state_of
+
+ASK_AGAIN_SECONDS = 15.0
+"""A firmware or a boot loader ignores the power button, so it is pressed again."""
+
+DESTROY_SECONDS = 60.0
+"""libvirt itself gives up on a process that does not die after about 40 s."""
+
+_SOCKET = r"qemu\+unix:///(?:system|session)(?:\?socket=/[\w./-]+)?"
+_URI = re.compile(rf"qemu:///(?:system|session)|{_SOCKET}|test:///default", re.ASCII)
+_MODES = {"acpi": 1, "agent": 2}
+_LEASES, _AGENT, _NEIGHBOURS = range(3)
+
+
+def local_uri(text: str) -> str:
+    """Another machine's libvirt is for the agent on that machine."""
+    if not _URI.fullmatch(text.strip()):
+        known = "qemu:///system, qemu:///session, or qemu+unix:///system?socket=/PATH"
+        raise ValueError(f"{text!r} is no libvirt of this machine: {known}")
+    return text.strip()
+
+
+class Kvm(Container):
+    """A virtual machine of QEMU and KVM, by libvirt."""
+
+    KEYWORDS = (
+        *Container.KEYWORDS,
+        Keyword(
+            "uri",
+            "Where its libvirt listens, on this machine.",
+            local_uri,
+            "qemu:///system",
+            example="qemu:///session",
+        ),
+        Keyword(
+            "qga",
+            "The QEMU guest agent runs in it: it is asked for a shutdown, and for its addresses where "
+            "the leases tell none.",
+            boolean,
+            False,
+        ),
+        Keyword(
+            "shutdown_mode",
+            "How it is asked for a shutdown: acpi is the power button; agent with qga when absent.",
+            name,
+            "",
+            candidates=("acpi", "agent"),
+        ),
+    )
+    SAVED_HINT = (
+        "virsh -c {uri} start {name} resumes it here; "
+        "virsh -c {uri} managedsave-remove {name} throws its memory away"
+    )
+    _seen: Seen | None = None
+    _warning = ""
+
+    async def state(self) -> ContainerState:
+        self._seen, self._warning = await self._libvirt.look()
+        state = state_of(self._seen)
+        if state is ContainerState.UP and self._seen and self._seen.busy and await self._libvirt.migrates():
+            return ContainerState.MIGRATING
+        return state
+
+    async def notes(self) -> tuple[LogLine, ...]:
+        if self._seen is None:
+            return ()
+        found = [remark(self._seen, self._uri, self.name), self._warning]
+        if self._seen.autostart:
+            found.append(
+                f"{self.name} starts by itself at boot, which can make it run twice; mend: "
+                f"virsh -c {self._uri} autostart --disable {self.name}"
+            )
+        return tuple(LogLine("warn", text) for text in found if text)
+
+    async def start_guest(self) -> None:
+        if self._seen is None:
+            raise NotFound(
+                f"{self.name} is not defined here: libvirt {self._uri} does not know it",
+                hint=f"virsh -c {self._uri} define FILE",
+            )
+        if state_of(self._seen) is ContainerState.CRASHED:
+            await self._libvirt.change("destroyFlags", 0, timeout=DESTROY_SECONDS)
+        try:
+            await self._libvirt.change("create", timeout=float(self.options["start_timeout"]))
+        except ActionFailed:
+            # What it says of a guest that runs already differs by version; its state does not.
+            if await self.state() not in (ContainerState.UP, ContainerState.STARTING):
+                raise
+
+    async def shutdown_guest(self, seconds: float) -> None:
+        deadline = self.host.now() + seconds
+        while self.host.now() < deadline:
+            await self._ask_for_shutdown()
+            again = min(deadline, self.host.now() + ASK_AGAIN_SECONDS)
+            while self.host.now() < again:
+                await self.host.sleep(min(0.5, again - self.host.now()))
+                if await self._needs_no_request():
+                    return
+
+    async def kill_guest(self) -> None:
+        try:
+            await self._libvirt.change("destroyFlags", 0, timeout=DESTROY_SECONDS)
+        except ActionFailed as error:
+            if await self.state() not in (ContainerState.ABSENT, ContainerState.DOWN):
+                raise await self.stuck(error.text) from error
+
+    async def pause(self) -> None:
+        await self._libvirt.change("suspend")
+
+    async def resume(self) -> None:
+        if self._seen is not None and self._seen.state == SLEEPS:
+            await self._libvirt.change("pMWakeup", 0)
+        else:
+            await self._libvirt.change("resume")
+
+    async def addresses(self) -> tuple[str, ...]:
+        """By the leases that this machine gave and its neighbours; with `qga` by the guest's word too."""
+        trouble: EncapError | None = None
+        for source in (_LEASES, *((_AGENT,) if self.options["qga"] else ()), _NEIGHBOURS):
+            try:
+                found = usable_addresses(await self._libvirt.addresses(source))
+            except StateUnknown as error:  # no agent inside, no leases in this kind of network
+                trouble = error
+                continue
+            if found:
+                return found
+            trouble = None
+        if trouble is not None:
+            raise trouble
+        return ()
+
+    async def export(self) -> Mapping[str, str]:
+        """Its definition as libvirt would start it next, with the passwords of its displays."""
+        return {definition.FILE: await self._libvirt.definition()}
+
+    async def define(self, files: Mapping[str, str]) -> None:
+        if set(files) != {definition.FILE}:
+            raise InvalidRequest(
+                f"a container of type kvm has one file, {definition.FILE}, and not {', '.join(files)}"
+            )
+        definition.check(files[definition.FILE], self.name)
+        await self._libvirt.define(files[definition.FILE])
+
+    @property
+    def _uri(self) -> str:
+        return str(self.options["uri"])
+
+    @property
+    def _libvirt(self) -> Libvirt:
+        return Libvirt(self.host, self._uri, self.name)
+
+    async def _ask_for_shutdown(self) -> None:
+        mode = self.options["shutdown_mode"] or ("agent" if self.options["qga"] else "acpi")
+        try:
+            await self._libvirt.change("shutdownFlags", _MODES[mode])
+        except EncapError:
+            if mode == "acpi":
+                raise
+            await self._libvirt.change("shutdownFlags", _MODES["acpi"])
+
+    async def _needs_no_request(self) -> bool:
+        state, _ = await self._look()
+        return state not in (ContainerState.UP, ContainerState.STOPPING, ContainerState.UNKNOWN)
