@@ -84,7 +84,7 @@ def define(uri: str, xml: str) -> None:
 
 
 @contextlib.contextmanager
-def _connected(uri: str, trouble: type[EncapError]) -> Iterator[tuple[Any, Any]]:
+def _connected(uri: str, trouble: type[EncapError], about: str = "") -> Iterator[tuple[Any, Any]]:
     """The library and a connection; what libvirt complains about becomes `trouble`."""
     library = _library()
     try:
@@ -98,8 +98,8 @@ def _connected(uri: str, trouble: type[EncapError]) -> Iterator[tuple[Any, Any]]
         yield library, connection
     except library.libvirtError as error:
         if error.get_error_code() == library.VIR_ERR_NO_DOMAIN:
-            raise NotFound(f"libvirt {uri}: {_said(error)}") from error
-        raise trouble(f"libvirt {uri}: {_said(error)}") from error
+            raise NotFound(f"libvirt {uri}: {about}{_said(error)}") from error
+        raise trouble(f"libvirt {uri}: {about}{_said(error)}") from error
     finally:
         with contextlib.suppress(library.libvirtError):  # it broke, and that was told already
             connection.close()
@@ -107,7 +107,7 @@ def _connected(uri: str, trouble: type[EncapError]) -> Iterator[tuple[Any, Any]]
 
 @contextlib.contextmanager
 def _guest(uri: str, name: str, trouble: type[EncapError]) -> Iterator[Any]:
-    with _connected(uri, trouble) as (_, connection):
+    with _connected(uri, trouble, f"{name}: ") as (_, connection):
         yield connection.lookupByName(name)
 
 
@@ -142,4 +142,4 @@ def _busy(library: Any, domain: Any) -> bool:
 
 
 def _said(error: Any) -> str:
-    return str(error.get_error_message() or error)[:300].strip()
+    return str(error).strip()[:300]
