@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
-from drivers.base import ContainerState
+from drivers.base import ContainerState, Result
 
 from .world import World
 
@@ -66,6 +66,11 @@ class KvmWorld(World):
             domain.undefineFlags(self.libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
         self.domain = self.connection.defineXML(DEFINITION.format(name="c1"))
         self.created = 0
+        self.neighbours = "[]"
+
+    async def tool(self, argv: tuple[str, ...], stdin: bytes | None) -> Result:
+        assert argv == ("ip", "-json", "neigh", "show")
+        return Result(0, self.neighbours)
 
     def put(self, state: ContainerState) -> None:
         self.clock += 1  # what was seen before is old by now

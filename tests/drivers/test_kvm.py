@@ -201,7 +201,9 @@ async def test_a_request_that_is_ignored_is_repeated(world: KvmWorld) -> None:
     assert 41 <= world.clock < 43
 
 
-async def test_an_agent_that_does_not_answer_is_followed_by_the_power_button(world: KvmWorld) -> None:
+async def test_an_agent_that_does_not_answer_is_followed_by_the_power_button(
+    world: KvmWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.put(ContainerState.UP)
 
     def refuse(_domain: object, flags: int) -> int:
@@ -211,16 +213,15 @@ async def test_an_agent_that_does_not_answer_is_followed_by_the_power_button(wor
         world.domain.shutdown()
         return 0
 
-    world.libvirt.virDomain.shutdownFlags, real = refuse, world.libvirt.virDomain.shutdownFlags
-    try:
-        await make("container#1", "kvm", world, name="c1", qga="true", uri=URI).stop()
-    finally:
-        world.libvirt.virDomain.shutdownFlags = real
+    monkeypatch.setattr(world.libvirt.virDomain, "shutdownFlags", refuse)
+    await make("container#1", "kvm", world, name="c1", qga="true", uri=URI).stop()
     assert [call for call in world.calls if call.startswith("asked")] == ["asked 2", "asked 1"]
     assert not world.running()
 
 
-async def test_a_forced_stop_that_libvirt_gives_up_on_is_stuck_with_its_reason(world: KvmWorld) -> None:
+async def test_a_forced_stop_that_libvirt_gives_up_on_is_stuck_with_its_reason(
+    world: KvmWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.put(ContainerState.UP)
     world.ignores_shutdown = True
 
@@ -229,12 +230,9 @@ async def test_a_forced_stop_that_libvirt_gives_up_on_is_stuck_with_its_reason(w
             "Failed to terminate process 4711 with SIGKILL: Device or resource busy"
         )
 
-    world.libvirt.virDomain.destroyFlags, real = fail, world.libvirt.virDomain.destroyFlags
-    try:
-        with pytest.raises(ActionFailed, match=r"c1 is stuck: .*Failed to terminate process 4711") as caught:
-            await world.driver().stop()
-    finally:
-        world.libvirt.virDomain.destroyFlags = real
+    monkeypatch.setattr(world.libvirt.virDomain, "destroyFlags", fail)
+    with pytest.raises(ActionFailed, match=r"c1 is stuck: .*Failed to terminate process 4711") as caught:
+        await world.driver().stop()
     assert caught.value.code == "stuck"
     assert (await world.driver().probe()).state == "stuck"
 
@@ -244,29 +242,47 @@ async def test_addresses_are_those_of_the_leases(world: KvmWorld) -> None:
     assert await driver_of(world).addresses() == ("192.168.122.103",), "what the test driver gives 00:65"
 
 
-async def test_addresses_ask_the_guest_only_when_that_was_configured(world: KvmWorld) -> None:
+NEIGHBOURS = """[
+  {"dst": "fe80::5054:ff:fe77:65", "dev": "br0", "lladdr": "52:54:00:77:00:65", "state": ["STALE"]},
+  {"dst": "10.0.0.7", "dev": "br0", "lladdr": "52:54:00:77:00:66", "state": ["REACHABLE"]},
+  {"dst": "10.0.0.8", "dev": "br0", "state": ["FAILED"]},
+  {"dst": "10.0.0.5", "dev": "br0", "lladdr": "52:54:00:77:00:65", "state": ["REACHABLE"]}]"""
+
+
+async def test_addresses_ask_the_guest_only_when_that_was_configured(
+    world: KvmWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.domain.create()
+    world.neighbours = NEIGHBOURS
     asked: list[int] = []
 
     def told(_domain: object, source: int, _flags: int) -> dict[str, Any]:
         asked.append(source)
         if source == 0:
             raise world.libvirt.libvirtError("no such network")
-        words = {1: ["127.0.0.1", "fe80::1", "10.0.0.9"], 2: ["nonsense", "10.0.0.5", "10.0.0.5"]}[source]
+        words = ["127.0.0.1", "fe80::1", "nonsense", "10.0.0.9", "10.0.0.9"]
         return {"lo": {"addrs": None}, "eth0": {"addrs": [{"addr": word} for word in words]}}
 
-    world.libvirt.virDomain.interfaceAddresses, real = told, world.libvirt.virDomain.interfaceAddresses
-    try:
-        assert await driver_of(world).addresses() == ("10.0.0.5",)
-        assert asked == [0, 2]
-        assert await driver_of(world, qga="true").addresses() == ("10.0.0.9",)
-        assert asked == [0, 2, 0, 1]
-    finally:
-        world.libvirt.virDomain.interfaceAddresses = real
+    monkeypatch.setattr(world.libvirt.virDomain, "interfaceAddresses", told)
+    assert await driver_of(world).addresses() == ("10.0.0.5",), "the neighbour with its network card"
+    assert asked == [0]
+    assert await driver_of(world, qga="true").addresses() == ("10.0.0.9",)
+    assert asked == [0, 0, 1]
 
 
-async def test_addresses_that_cannot_be_told_are_an_error_and_not_none(world: KvmWorld) -> None:
-    with pytest.raises(StateUnknown, match="not running"):  # a guest that is down has no interfaces
+async def test_a_guest_that_nobody_has_met_has_no_address(world: KvmWorld) -> None:
+    assert await driver_of(world).addresses() == ()
+
+
+@pytest.mark.parametrize(
+    "said", ["", "nonsense", "{}", "null", "[1]", "[{}]", '[{"lladdr": "52:54:00:77:00:65"}]']
+)
+async def test_neighbours_that_cannot_be_read_are_an_error(world: KvmWorld, said: str) -> None:
+    world.neighbours = said
+    if said in ("{}", "[{}]"):
+        assert await driver_of(world).addresses() == ()
+        return
+    with pytest.raises(StateUnknown, match="ip neigh"):
         await driver_of(world).addresses()
 
 

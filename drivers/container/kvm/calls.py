@@ -8,6 +8,7 @@ else's, and there is no connection that could have gone stale.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -67,10 +68,16 @@ def job(uri: str, name: str) -> int:
 
 
 def addresses(uri: str, name: str, source: int) -> list[str]:
-    """Addresses of its interfaces by a source: 0 DHCP leases, 1 the agent inside, 2 the host's neighbours."""
+    """Addresses of its interfaces by a source: 0 the DHCP leases given here, 1 the agent inside."""
     with _guest(uri, name, StateUnknown) as domain:
         links = domain.interfaceAddresses(source, 0) or {}
         return [str(row["addr"]) for link in links.values() for row in link.get("addrs") or ()]
+
+
+def hardware_addresses(uri: str, name: str) -> frozenset[str]:
+    with _guest(uri, name, StateUnknown) as domain:
+        found = re.findall(r"""<mac address=['"]([0-9A-Fa-f:]{17})['"]""", domain.XMLDesc(0))
+        return frozenset(address.lower() for address in found)
 
 
 def definition(uri: str, name: str) -> str:

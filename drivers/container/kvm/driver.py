@@ -25,7 +25,7 @@ DESTROY_SECONDS = 60.0
 _SOCKET = r"qemu\+unix:///(?:system|session)(?:\?socket=/[\w./-]+)?"
 _URI = re.compile(rf"qemu:///(?:system|session)|{_SOCKET}|test:///default", re.ASCII)
 _MODES = {"acpi": 1, "agent": 2}
-_LEASES, _AGENT, _NEIGHBOURS = range(3)
+_LEASES, _AGENT = range(2)
 
 
 def local_uri(text: str) -> str:
@@ -131,19 +131,13 @@ class Kvm(Container):
 
     async def addresses(self) -> tuple[str, ...]:
         """By the leases that this machine gave and its neighbours; with `qga` by the guest's word too."""
-        trouble: EncapError | None = None
-        for source in (_LEASES, *((_AGENT,) if self.options["qga"] else ()), _NEIGHBOURS):
+        for source in (_LEASES, *((_AGENT,) if self.options["qga"] else ())):
             try:
-                found = usable_addresses(await self._libvirt.addresses(source))
-            except StateUnknown as error:  # no agent inside, no leases in this kind of network
-                trouble = error
-                continue
-            if found:
-                return found
-            trouble = None
-        if trouble is not None:
-            raise trouble
-        return ()
+                if found := usable_addresses(await self._libvirt.addresses(source)):
+                    return found
+            except StateUnknown:
+                continue  # no agent inside yet, or a network in which libvirt gives no leases
+        return usable_addresses(await self._libvirt.neighbours())
 
     async def export(self) -> Mapping[str, str]:
         """Its definition as libvirt would start it next, with the passwords of its displays."""
