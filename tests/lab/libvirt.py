@@ -57,8 +57,12 @@ class Libvirt:
             hypervisor.run(["mount", "--bind", folder, place])
         (self.disk / "-etc-libvirt/qemu.conf").write_text(QEMU_CONF)
         (self.disk / "-etc-libvirt/libvirtd.conf").write_text(LIBVIRTD_CONF)
-        if Path("/dev/kvm").exists():  # one that is there and does not work would be probed for long
-            hypervisor.run(["mount", "--bind", "/dev/null", "/dev/kvm"])
+        if Path("/dev/kvm").exists():
+            # One that is there and does not work would be tried again and again; a file on a
+            # read-only mount is one that libvirt may not use.
+            (self.disk / "no-kvm").touch()
+            hypervisor.run(["mount", "--bind", self.disk / "no-kvm", "/dev/kvm"])
+            hypervisor.run(["mount", "-o", "remount,bind,ro", "/dev/kvm"])
         self.start()
 
     def start(self) -> None:
