@@ -18,7 +18,7 @@ from agentd.core.planner import plan as plan_here
 from agentd.core.routing import plan_cluster
 from agentd.core.verbs import read_verb
 from agentd.delegating import request_body
-from agentd.executor import Outcome
+from agentd.executor import Outcome, internal
 from agentd.operation import Operation, Origin
 from agentd.operations import Operations
 from agentd.performing import Performer
@@ -46,7 +46,8 @@ class Actions:
 
         Raises what keeps it from being begun: Busy, HeldElsewhere, Refused, InvalidRequest.
         """
-        made = await self._operations.made_before(caller.who, caller.key, caller.body)
+        body = name.encode() + b"\n" + caller.body  # a key means one request for one service
+        made = await self._operations.made_before(caller.who, caller.key, body)
         if made is not None:
             return made
         held = self._registry.get(name)
@@ -54,7 +55,7 @@ class Actions:
         self._check(held, request)
         operation = await self._operations.create(
             name, request.action, origin=Origin(caller.who, *caller.origin), key=caller.key,
-            body=caller.body, request=request_body(request))
+            body=body, request=request_body(request))
         if not operation.take():
             return operation  # the same key came twice at once: the first one goes on with it
         if not caller.by_itself:
@@ -64,9 +65,12 @@ class Actions:
             return operation
         try:
             performer, plan = await self._prepared(held, request, caller, operation)
-        except EncapError as error:
-            await self._over(operation)
-            await self._operations.finish(operation, Outcome("failed", None, error))
+        except Exception as error:
+            problem = error if isinstance(error, EncapError) else internal(error)
+            try:
+                await self._over(operation)
+            finally:
+                await self._operations.finish(operation, Outcome("failed", None, problem))
             raise
         self._operations.run(operation, lambda running: self._carried_out(performer, plan, request, running))
         return operation
@@ -107,9 +111,9 @@ class Actions:
     async def _all_of(self, held: Held, request: Request, caller: Caller, operation: Operation) -> Outcome:
         try:
             performer, plan = await self._prepared(held, request, caller, operation)
-        except EncapError as error:
+        except Exception:
             await self._over(operation)
-            return Outcome("failed", None, error)
+            raise  # its end
         return await self._carried_out(performer, plan, request, operation)
 
     async def _carried_out(self, performer: Performer, plan: Plan, request: Request,

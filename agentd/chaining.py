@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from agentd.core.claims import Claim, encap_instance_name, order
 from agentd.core.errors import EncapError, HeldElsewhere, Silent
 from agentd.core.events import Happening, Kind
+from agentd.core.known import IS_DOWN
 from agentd.core.model import Guest
 from agentd.core.placement import relocatable
 from agentd.core.plan import Request, Step
 from agentd.core.routing import SILENT
+from agentd.core.status import Status
 from agentd.delegating import Delegate, not_begun
 from agentd.executor import Done, Emit, SkippedStep, UnknownStep
 from agentd.guests import Guests
 from agentd.inspector import Inspector
-from agentd.knowing import Knowledge
+from agentd.knowing import REFRESH_TIMEOUT, Knowledge
 from agentd.operation import Operation
-from agentd.peers import Answer, Peers
+from agentd.peers import Answer, Peers, Silence
 from agentd.readiness import Readiness
 from agentd.registry import Held
 from agentd.settings import Settings
 from agentd.store import Store
 from agentd.subscription import Subscriptions
 from agentd.timers import Clock
+from drivers.base import Host
 
 Ending = Done | SkippedStep | UnknownStep
 
@@ -81,6 +84,7 @@ class Means:
 
     settings: Callable[[], Settings]
     inspector: Inspector
+    host: Host
     store: Store
     clock: Clock
     facts: dict[str, dict[str, Any]]
@@ -94,19 +98,36 @@ class Means:
     begun: Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an operation must not take back, as it was found before. `started`: the containers
+    that it started itself, in which nothing was up; `inside`: by the id of a guest's step, the
+    resources that were not proven down in it."""
+
+    started: set[str] = field(default_factory=set)
+    inside: dict[int, frozenset[str]] = field(default_factory=dict)
+
+
 class Chain:
     """Hands the delegated steps of `operation` to their agents. `planned`: the plan's steps by
     id; `under`: the step of a larger plan that this plan is a part of."""
 
     def __init__(self, held: Held, caller: Caller, means: Means, operation: Operation,
-                 planned: Mapping[int, Step], under: int | None) -> None:
+                 planned: Mapping[int, Step], under: int | None, found: Found) -> None:
         self._held, self._caller, self._means = held, caller, means
-        self._operation, self._planned, self._under = operation, planned, under
+        self._operation, self._planned, self._under, self._found = operation, planned, under, found
 
     async def hand_over(self, step: Step, emit: Emit) -> Ending:
         """Carry out a delegated step, or its undo, by its agent."""
         guest = next((g for g in self._held.service.guests if g.node == step.where), None)
-        return await (self._in_guest(step, guest, emit) if guest else self._on_hypervisor(step))
+        if guest is None:
+            return await self._on_hypervisor(step)
+        if self._is_undo(step):
+            rids = tuple(rid for rid in step.touches if rid not in self._found.inside.get(step.id, ()))
+            if step.touches and not rids:
+                return SkippedStep(f"nothing of it is known to have been started in {guest.node}")
+            step = replace(step, touches=rids, request=replace(step.request or Request("stop"), rids=rids))
+        return await self._in_guest(step, guest, emit)
 
     async def _on_hypervisor(self, step: Step) -> Ending:
         peers, settings = self._means.peers, self._means.settings()
@@ -121,7 +142,7 @@ class Chain:
         starts, patience = step.action.startswith("start"), self._means.settings().guest_silence
         if starts:
             try:
-                refusal = await self._made_ready(guest, emit)
+                refusal = await self._made_ready(step, guest, emit)
             except EncapError as error:
                 raise not_begun(error) from error
             if refusal is not None:
@@ -134,22 +155,35 @@ class Chain:
             ending = await self._delegated(step, working=working, silent=patience)
         except Silent:
             raise
-        except EncapError:
+        except EncapError as error:
+            if not starts and error.code == "service-not-found":
+                # It never got its view, so that it cannot say what runs of the service in it.
+                raise Silent(error.text, hint=error.hint, code=error.code) from error
             await self._look_inside(guest)
             raise
         await self._look_inside(guest)
         return ending
 
-    async def _made_ready(self, guest: Guest, emit: Emit) -> SkippedStep | None:
+    async def _made_ready(self, step: Step, guest: Guest, emit: Emit) -> SkippedStep | None:
         """Until a guest can be asked to start; why it is not to, where another one is chosen."""
         await self._means.readiness.bring_up(
             self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)),
-            fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()))
+            fresh=any(s.what == guest.container and s.action == "start" for s in self._planned.values()),
+            cancelling=self._operation.cancelling)
+        if guest.container not in self._found.started:
+            self._found.inside[step.id] = await self._there_before(guest)
         return await self._claim(guest, emit) if relocatable(guest) else None
 
+    async def _there_before(self, guest: Guest) -> frozenset[str]:
+        """The resources of a guest that are not proven down, by a fresh look. Raises Silent."""
+        await self._look_inside(guest, refresh=True)
+        report = self._means.subscriptions.report(self._held.name, guest)
+        told = {} if report.document is None or report.reason else {
+            row["rid"]: Status(row["status"]) for row in report.document["resources"]}
+        return frozenset(r.rid for r in guest.resources if told.get(r.rid) not in (*IS_DOWN, Status.NA))
+
     async def _delegated(self, step: Step, *, working: float, silent: float, rival: bool = False) -> Ending:
-        planned = self._planned.get(step.id)
-        undoing = planned is not None and planned.action != step.action
+        undoing = self._is_undo(step)
         number = f"{step.id}" if self._under is None else f"{self._under}-{step.id}"
         delegate = Delegate(self._means.peers, self._operation, step, working=working, silent=silent,
                             label=f"{number}.undo" if undoing else number, undoing=undoing, rival=rival,
@@ -180,12 +214,21 @@ class Chain:
                 emit(Happening(Kind.PROGRESS, f"waiting for the choice among the guests: {error.text}"))
             await asyncio.sleep(CLAIM_PAUSE)
 
-    async def _look_inside(self, guest: Guest) -> None:
-        """The guest's status after its part, without waiting for its stream to tell it."""
-        path = f"/v1/services/{quote(self._held.name)}/status"
-        answer = (await self._means.peers.fan_out([guest.node], "GET", path))[guest.node]
+    def _is_undo(self, step: Step) -> bool:
+        planned = self._planned.get(step.id)
+        return planned is not None and planned.action != step.action
+
+    async def _look_inside(self, guest: Guest, *, refresh: bool = False) -> None:
+        """The guest's status, without waiting for its stream to tell it. With `refresh` it looks
+        itself first, and Silent is raised where nothing was heard."""
+        path = f"/v1/services/{quote(self._held.name)}/status" + ("?refresh=true" if refresh else "")
+        more = {"timeout": REFRESH_TIMEOUT} if refresh else {}
+        answer = (await self._means.peers.fan_out([guest.node], "GET", path, **more))[guest.node]
         if isinstance(answer, Answer) and isinstance(answer.value, Mapping):
             self._means.subscriptions.take_in(guest.node, self._held.name, answer.value)
+        elif refresh:
+            why = answer.why if isinstance(answer, Silence) else "it tells no status"
+            raise Silent(f"{guest.node} does not say what is up in it: {why}")
 
     def _said(self) -> dict[str, Any]:
         """What the caller said beside the request, for the other agent."""

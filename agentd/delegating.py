@@ -46,12 +46,14 @@ _BEGAN_NOTHING = (Refused, NotFound, InvalidRequest, NotSupported)
 
 @dataclass(slots=True)
 class _Followed:
-    """What was heard of another agent's operation. `started`: the rids that it started."""
+    """What was heard of another agent's operation. `started`: the rids that it started.
+    `whole`: it was heard to its end."""
 
     number: str
     after: int = 0
     started: dict[str, None] = field(default_factory=dict)
     acted: bool = False
+    whole: bool = False
 
 
 class Delegate:
@@ -69,6 +71,8 @@ class Delegate:
         self._key = f"{operation.id}.{label}"
         self._heard = self._contact = asyncio.get_running_loop().time()
         # When it last told something of its work, and when it last showed a sign of life.
+        self._cancelled_at: float | None = None
+        self._told_busy = ""
 
     async def carry_out(self, request: Request, who: str, more: Mapping[str, Any]) -> Ending:
         """`more`: further fields of the request's body. Raises what the other agent told, Silent
@@ -113,7 +117,8 @@ class Delegate:
         """The other operation of the busy agent: wait until it has ended."""
         running = busy.details.get("operation")
         number = running.get("id") if isinstance(running, Mapping) else None
-        if isinstance(number, str):
+        if isinstance(number, str) and number != self._told_busy:
+            self._told_busy = number
             self._operation.relay(self._under, {
                 "kind": "progress", "where": self._step.where, "what": self._step.what,
                 "text": f"busy with another operation ({clean(number)[:40]}): waiting for its end"})
@@ -133,35 +138,57 @@ class Delegate:
 
     async def _follow(self, followed: _Followed) -> Mapping[str, Any]:
         """Relay the events until the operation has ended; its document."""
-        path = f"/v1/operations/{followed.number}"
+        path, over = f"/v1/operations/{followed.number}", None
         self._heard = self._contact = self._now()
         while True:
+            trouble: Silent | None = None
             try:
                 await self._listen(f"{path}/events", followed)
+            except Silent as error:
+                trouble = error
+            try:
+                # A stream can be dead while its agent lives, so that is asked for in any case.
                 document = await self._peers.ask(self._step.where, "GET", path, timeout=CALL_TIMEOUT)
                 if not isinstance(document, Mapping):
                     raise Silent(f"{self._step.where} sent no operation", code="invalid-reply")
-                if document.get("state") == "ended":
-                    return document
                 self._contact = self._now()
+                if document.get("state") == "ended":
+                    over = self._contact if over is None else over
+                    if trouble is None or self._contact - over > self._silent:
+                        return document
             except NotFound as error:
                 raise Silent(f"{self._step.where} does not know the operation any more: {error.text}",
                              code="operation-lost") from error
             except Silent as error:
-                if self._now() - self._contact > self._silent:
-                    raise Silent(f"{self._step.where} fell silent in the middle of {self._step.action}:"
-                                 f" {error.text}", code=error.code) from error
-            if self._now() - self._heard > self._working:
-                raise Silent(f"{self._step.where}: nothing new of {self._step.action} for"
-                             f" {self._working:g} s (phase 'resources')", code="no-progress")
+                trouble = error
+            self._check_patience(trouble)
             await asyncio.sleep(RETRY_PAUSE)
 
+    def _check_patience(self, trouble: Silent | None) -> None:
+        """Raise Silent when there is nothing more to wait for."""
+        node, action = self._step.where, self._step.action
+        if trouble is not None and self._now() - self._contact > self._silent:
+            raise Silent(f"{node} fell silent in the middle of {action}: {trouble.text}",
+                         code=trouble.code) from trouble
+        if self._too_late():
+            why = f"nothing new of {action} for {self._working:g} s (phase 'resources')"
+            if self._cancelled_at is not None:
+                why = f"{action} goes on {self._working:g} s after the cancel"
+            raise Silent(f"{node}: {why}", code="no-progress")
+
+    def _too_late(self) -> bool:
+        """It tells nothing new, or it was cancelled long ago, whatever it goes on telling."""
+        since = self._heard if self._cancelled_at is None else min(self._heard, self._cancelled_at)
+        return self._now() - since > self._working
+
     async def _listen(self, path: str, followed: _Followed) -> None:
+        # Shorter than silence, so that there is time for another connection.
+        patience = max(1.0, self._silent / 2)
         async with self._peers.events(self._step.where, path, last_id=str(followed.after or ""),
-                                      silence=self._silent) as stream:
+                                      silence=patience) as stream:
             async for event in stream:
                 self._contact = self._now()
-                if self._now() - self._heard > self._working:
+                if self._too_late():
                     return
                 if event.kind == "comment" or not event.data:
                     continue
@@ -170,6 +197,7 @@ class Delegate:
                 followed.after = max(followed.after, _number(document.get("id")))
                 self._learn(document, followed)
                 if document.get("kind") == "end":
+                    followed.whole = True
                     return
                 self._operation.relay(self._under, document)
 
@@ -183,8 +211,9 @@ class Delegate:
 
     async def _pass_on_cancel(self, number: str) -> None:
         await self._cancelling.wait()
+        self._cancelled_at = self._now()
         try:
-            await self._peers.ask(self._step.where, "POST", f"/v1/operations/{number}/cancel")
+            await self._persistently("POST", f"/v1/operations/{number}/cancel")
         except EncapError as error:
             # It has ended, or is silent: whoever follows it learns that.
             log.info("cancel of %s at %s: %s", number, self._step.where, error.text)
@@ -218,13 +247,17 @@ def _ending(document: Mapping[str, Any], followed: _Followed) -> Ending:
     known = told if isinstance(told, Mapping) else {}
     text = clean(str(known.get("detail") or ""))[:1000]
     if result == "succeeded":
+        if not followed.whole:
+            return Done()  # what it started was not heard
         return Done(started=tuple(followed.started)) if followed.acted else SkippedStep("nothing to do")
     if result == "unknown":
         return UnknownStep(text or "the other agent does not know how it ended")
     error = error_from({**known, "detail": text or f"{result}"}, 500)
     if isinstance(error, Silent):
         error = ActionFailed(error.text, hint=error.hint, code=error.code)
-    if document.get("undone") is not False:
+    undone = document.get("undone")
+    # An agent that was killed in the middle has taken nothing back.
+    if undone is True or (undone is None and error.code != "interrupted"):
         raise TakenBack(error.text, hint=error.hint, code=error.code) from error
     raise error
 

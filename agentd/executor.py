@@ -179,7 +179,7 @@ class _Run:
             return error
         except Exception as error:
             log.exception("%s %s on %s: an error of the program", step.action, step.what, step.where)
-            return _internal(error)
+            return internal(error)
         return Silent(ending.text, code="unknown") if isinstance(ending, UnknownStep) else ending
 
     async def verified(self, verify: Callable[[], Awaitable[None]]) -> EncapError | None:
@@ -191,7 +191,7 @@ class _Run:
             return error
         except Exception as error:
             log.exception("verifying %s of %s: an error of the program", self.plan.action, self.plan.service)
-            return _internal(error)
+            return internal(error)
         return None
 
     def _failed(self, step: Step, error: EncapError) -> None:
@@ -253,7 +253,8 @@ def _of(step: Step, happening: Happening) -> Happening:
                    what=happening.what or step.what)
 
 
-def _internal(error: Exception) -> ActionFailed:
+def internal(error: Exception) -> ActionFailed:
+    """What an error of the program is for those who wait for the operation."""
     return ActionFailed(f"internal error: {type(error).__name__}: {error}", code="internal",
                         hint="the daemon's log has the details; please report it")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from agentd.chaining import Caller, Chain, Means
+from agentd.chaining import Caller, Chain, Found, Means
 from agentd.core.claims import Claim, instance_name, order
 from agentd.core.errors import ActionFailed, EncapError, NotSupported, Silent, StorageTrouble
 from agentd.core.events import Happening, Kind
@@ -23,9 +23,16 @@ from agentd.operation import Operation
 from agentd.readiness import SHARES
 from agentd.registry import Held
 from agentd.timers import stamp
+from agentd.triggers import Triggers, require
 from drivers.base import ContainerState, Driver
 
 Ending = Done | SkippedStep | UnknownStep
+
+Verify = Callable[[], Awaitable[None]]
+
+_HALVES = {"start": ("start", "start"), "stop": ("stop", "stop"), "shutdown": ("stop", "stop"),
+           "restart": ("stop", "start")}
+"""With which commands of DEFAULT an action begins and ends."""
 
 _IS_UP, _IS_DOWN = (Status.UP, Status.STDBY_UP), (Status.DOWN, Status.STDBY_DOWN)
 
@@ -39,6 +46,7 @@ class Performer:
         self._held, self._caller, self._means = held, caller, means
         self._operation, self._under = operation, under
         self._planned: dict[int, Step] = {}
+        self._found = Found()
 
     async def carry_out(self, plan: Plan, request: Request) -> Outcome:
         """Run a plan, and remember what follows from its end."""
@@ -52,14 +60,40 @@ class Performer:
         if plan.chosen:
             self._means.knowledge.chose(self._held, plan.chosen)
         whole = is_whole(request)
-        verify = self._verifier(request.action) if whole else None
-        outcome = await execute(plan, self._perform, self._tell, self._operation.cancelling, verify)
+        if not self._held.service.options.get("rollback", True):
+            plan = _never_undone(plan)
+        outcome = await self._whole(plan, request) if whole else await self._execute(plan)
         try:
             await self._ended(Ended(request.action, outcome.result, whole))
         except StorageTrouble as error:
             # What was done is done: its result stays, and the trouble is told beside it.
             self._tell(Happening(Kind.LOG, f"not all of the end is saved: {error.text}"))
         return outcome
+
+    async def _execute(self, plan: Plan, verify: Verify | None = None) -> Outcome:
+        return await execute(plan, self._perform, self._tell, self._operation.cancelling, verify)
+
+    async def _whole(self, plan: Plan, request: Request) -> Outcome:
+        """The action on the whole service, between the commands of DEFAULT that belong to it."""
+        first, last = _HALVES.get(request.action, ("", ""))
+        if not first or not plan.own:
+            return await self._execute(plan, self._verifier(request.action))
+        service = self._held.service
+        about = {"ENCAP_SERVICE": service.name, "ENCAP_NODE": service.node, "ENCAP_RID": ""}
+        triggers = Triggers(self._means.host, service.options, about, self._tell)
+        looked = self._verifier(request.action)
+
+        async def verify() -> None:
+            if looked is not None:
+                await looked()
+            await triggers.after(last)
+
+        try:
+            await triggers.before(first)
+        except EncapError as error:
+            self._tell(Happening(Kind.FAILED, error.text, where=service.node, what=service.name))
+            return Outcome("failed", None, error)
+        return await self._execute(plan, verify)
 
     def _spans_hypervisors(self, plan: Plan) -> bool:
         """Whether the steps of a plan are the parts of whole hypervisors."""
@@ -92,7 +126,7 @@ class Performer:
             if step.where == service.node:
                 return await self._own_part(step)
             return await Chain(self._held, self._caller, self._means, self._operation, self._planned,
-                               self._under).hand_over(step, emit)
+                               self._under, self._found).hand_over(step, emit)
         if step.action in ("freeze", "thaw"):
             return await self._freeze(step.action)
         if step.action == "clear":
@@ -161,12 +195,19 @@ class Performer:
             await self._declare(step, emit)
         if step.action == "start" and not _was_off(before):
             return await _left_alone(self._acted_on(driver, step, emit))
-        return await self._acted_on(driver, step, emit)
+        done = await self._acted_on(driver, step, emit)
+        if step.action == "start":
+            self._found.started.add(step.what)
+        return done
 
     async def _acted_on(self, driver: Driver, step: Step, emit: Emit) -> Done:
         """Start or stop, and look; Silent when what came of it cannot be told."""
         goal = _IS_UP if step.action == "start" else _IS_DOWN
         inspector, name = self._means.inspector, self._held.name
+        about = {"ENCAP_SERVICE": name, "ENCAP_NODE": self._held.service.node, "ENCAP_RID": step.what}
+        triggers = Triggers(self._means.host, driver.options, about, emit)
+        require(step.what, step.action, driver.options, inspector.status(name))
+        await triggers.before(step.action)
         await (driver.start() if step.action == "start" else driver.stop())
         await inspector.refresh(name, [step.what])
         self._means.guests.look()
@@ -176,6 +217,7 @@ class Performer:
                          code="unknown")
         if found not in (*goal, Status.NA):
             raise ActionFailed(f"{step.what} is {found} after {step.action}")
+        await triggers.after(step.action)
         if step.action == "start":
             await self._reach(step, emit)
         return Done()
@@ -199,11 +241,12 @@ class Performer:
             return
         try:
             await self._means.readiness.bring_up(
-                self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True)
+                self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True,
+                cancelling=self._operation.cancelling)
         except EncapError as error:
             emit(Happening(Kind.LOG, f"{error.text}; going on"))
 
-    def _verifier(self, action: str) -> Callable[[], Awaitable[None]] | None:
+    def _verifier(self, action: str) -> Verify | None:
         """After a full start avail is up, after a full stop down; or there is nothing to say."""
         goal = {"start": _IS_UP, "restart": _IS_UP, "stop": _IS_DOWN, "shutdown": _IS_DOWN}.get(action)
         if goal is None:
@@ -249,6 +292,11 @@ async def _left_alone(start: Awaitable[Done]) -> Done:
         raise LeftAlone(error.text, hint=error.hint, code=error.code) from error
     except EncapError as error:
         raise TakenBack(error.text, hint=error.hint, code=error.code) from error
+
+
+def _never_undone(plan: Plan) -> Plan:
+    """The same plan for a service that says ``rollback = false``: what was started stays."""
+    return replace(plan, steps=tuple(replace(step, undo="") for step in plan.steps))
 
 
 def is_whole(request: Request) -> bool:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeGuard
 from urllib.parse import quote
 
 from agentd.core.claims import Claim, order
 from agentd.core.errors import Refused
 from agentd.core.known import PROVEN_DOWN
 from agentd.core.model import Level, Resource
-from agentd.core.placement import avail_inside, counted, relocatable
+from agentd.core.placement import avail_inside, relocatable
 from agentd.core.restarting import STARTED
 from agentd.core.status import Status
 from agentd.inspector import Inspector
 from agentd.knowing import Knowledge
-from agentd.peers import Answer, Peers
+from agentd.peers import Answer, Peers, Silence
 from agentd.registry import Held, Registry
 from agentd.subscription import Subscriptions
 
@@ -63,15 +64,23 @@ class Looking:
         path = f"/v1/services/{quote(held.name)}/status?refresh=true"
         answers = await self._peers.fan_out(asked, "GET", path, timeout=REFRESH_TIMEOUT)
         for node, answer in answers.items():
-            if isinstance(answer, Answer) and isinstance(answer.value, Mapping):
+            if _is_document(answer):
                 self._subscriptions.take_in(node, held.name, answer.value)
         known = self._knowledge.here(held)
         found: dict[str, str | None] = {}
         for guest in guests:
-            heard = guest.node not in asked or isinstance(answers[guest.node], Answer)
+            heard = guest.node not in asked or _is_document(answers[guest.node])
             found[guest.node] = avail_inside(guest, known) if heard else None
         return found
 
 
+def _is_document(answer: Answer | Silence) -> TypeGuard[Answer]:
+    """Whether a guest told its status; an error that it tells says nothing of its resources."""
+    return isinstance(answer, Answer) and isinstance(answer.value, Mapping)
+
+
 def _others(resources: tuple[Resource, ...]) -> list[Resource]:
-    return [r for r in counted(resources) if r.group in STARTED and r.group != "container" and not r.standby]
+    """Also optional ones: a stop goes on when theirs fails, and a file system that is mounted
+    twice is lost whether or not it was optional."""
+    return [r for r in resources if r.group in STARTED and r.group != "container"
+            and not r.standby and not r.disable]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from agentd.core.errors import ActionFailed, EncapError, NotSupported, Refused, Silent
 from agentd.core.model import Guest
@@ -39,26 +40,31 @@ class Readiness:
         self._guests, self._peers, self._subscriptions = guests, peers, subscriptions
         self._enrolling, self._push, self._met, self._clock = enrolling, push, met, clock
 
-    async def bring_up(self, held: Held, guest: Guest, tell: TELL, *, fresh: bool) -> None:
+    async def bring_up(self, held: Held, guest: Guest, tell: TELL, *, fresh: bool,
+                       cancelling: asyncio.Event) -> None:
         """Until the agent of a guest answers and holds its view. `fresh`: its container was
-        just started, so that it may take its time. `tell` gets the name of each phase.
+        just started, so that it may take its time; so may one that has not answered yet. `tell`
+        gets the name of each phase.
 
-        Raises Silent or ActionFailed with the name of the phase that did not end in time.
+        Raises Silent or ActionFailed with the name of the phase that did not end in time, and
+        Refused soon after `cancelling` is set.
         """
         home = Home(held, guest)
-        whole = float(home.container.options.get("start_timeout") or 240.0) if fresh else 4 * CALL_TIMEOUT
+        slow = fresh or self._subscriptions.sight(guest.node).heard is None
+        whole = float(home.container.options.get("start_timeout") or 240.0) if slow else 4 * CALL_TIMEOUT
+        phase = partial(self._phase, guest, cancelling)
         tell("reachable")
-        await self._phase("reachable", guest, whole * SHARES["reachable"], lambda: self._reachable(home))
+        await phase("reachable", whole * SHARES["reachable"], lambda: self._reachable(home))
         tell("agent")
         began = self._clock.monotonic()
-        await self._phase("agent answers", guest, whole * SHARES["agent"] + ENROL_AFTER,
-                          lambda: self._answers(home, began))
+        await phase("agent answers", whole * SHARES["agent"] + ENROL_AFTER,
+                    lambda: self._answers(home, began))
         tell("config")
-        await self._phase("config in step", guest, whole * SHARES["config"] + CALL_TIMEOUT,
-                          lambda: self._push(held, guest), once=True)
+        await phase("config in step", whole * SHARES["config"] + CALL_TIMEOUT,
+                    lambda: self._push(held, guest), once=True)
 
-    async def _phase(self, name: str, guest: Guest, seconds: float, attempt: Callable[[], Awaitable[None]],
-                     *, once: bool = False) -> None:
+    async def _phase(self, guest: Guest, cancelling: asyncio.Event, name: str, seconds: float,
+                     attempt: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
         """Try until it succeeds, at most `seconds`; with `once` only silence is tried again."""
         last, pause = "", 0.05
         try:
@@ -73,6 +79,8 @@ class Readiness:
                         if once and not isinstance(error, Silent):
                             raise
                         last = error.text
+                    if cancelling.is_set():
+                        raise Refused(f"{guest.node}: cancelled in phase '{name}'", code="cancelled")
                     await asyncio.sleep(pause)
                     pause = min(1.0, 1.5 * pause)
         except TimeoutError:

@@ -7,10 +7,11 @@ we mean: its name is checked in the handshake, before anything is sent, its role
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ ANSWER_LIMIT = 4 << 20
 
 EVENT_LIMIT = 2 << 20
 """Bytes of one event."""
+OPENING = 5.0
+"""Seconds to connect for a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +80,21 @@ class Client:
     async def events(
         self, path: str, *, last_id: str = "", silence: float = 15.0,
     ) -> AsyncIterator[AsyncIterator[ServerEvent]]:
-        """Follow an event stream; Silent when it cannot be opened or brings no byte for `silence` s."""
+        """Follow an event stream; Silent when it cannot be opened or brings no line for `silence` s."""
         headers = {"accept": "text/event-stream", **({"last-event-id": last_id} if last_id else {})}
-        timeout = httpx.Timeout(5.0, read=silence)
+        timeout = httpx.Timeout(OPENING, read=silence)
         try:
-            async with self._http.stream("GET", path, headers=headers, timeout=timeout,
-                                         extensions=self._extensions()) as response:
-                self._check(response)
-                if response.status_code != 200:
-                    self._decode(response, await self._read(response))
-                yield _events(response)
+            async with AsyncExitStack() as stack:
+                # Bytes that trickle in are no answer: httpx's own deadline is for each of them.
+                async with asyncio.timeout(OPENING + silence):
+                    response = await stack.enter_async_context(self._http.stream(
+                        "GET", path, headers=headers, timeout=timeout, extensions=self._extensions()))
+                    self._check(response)
+                    if response.status_code != 200:
+                        self._decode(response, await self._read(response))
+                yield _events(response, silence)
+        except TimeoutError as error:
+            raise Silent(f"{self.node} fell silent: no answer in time", node=self.node) from error
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
             raise Silent(f"{self.node} fell silent: {_words(error)}", node=self.node) from error
 
@@ -129,20 +137,30 @@ class Client:
         raise error_from(known, response.status_code)
 
 
-async def _lines(response: httpx.Response) -> AsyncIterator[str]:
-    """Lines of a stream. One that never ends is cut off: it would fill our memory."""
-    rest = b""
-    async for part in response.aiter_raw():
+async def _lines(response: httpx.Response, patience: float) -> AsyncIterator[str]:
+    """Lines of a stream. One that never ends is cut off: it would fill our memory, or take for ever."""
+    parts, rest, loop = response.aiter_raw(), b"", asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                part = await anext(parts, None)
+        except TimeoutError:
+            raise Silent(f"no line within {patience:g} s") from None
+        if part is None:
+            return
         *whole, rest = (rest + part).split(b"\n")
         for line in whole:
             yield line.removesuffix(b"\r").decode(errors="replace")
+        if whole:
+            deadline = loop.time() + patience  # the time that a reader takes is not the sender's
         if len(rest) > EVENT_LIMIT:
             raise Silent(f"an event of more than {EVENT_LIMIT} bytes", code="too-large-answer")
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[ServerEvent]:
+async def _events(response: httpx.Response, patience: float) -> AsyncIterator[ServerEvent]:
     kind, data, ident = "message", "", ""
-    async for line in _lines(response):
+    async for line in _lines(response, patience):
         if line.startswith(":"):
             yield ServerEvent("comment")
         elif not line:

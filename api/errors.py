@@ -63,14 +63,24 @@ _STANDARD = frozenset({"type", "title", "status", "detail", "code", "hint", "ret
 
 
 def error_from(document: Mapping[str, Any], status: int) -> errors.EncapError:
-    """The exception that another daemon's problem document stands for. Its words may be a guest's."""
-    code = clean(str(document.get("code") or "error"))[:64]
-    text = clean(str(document.get("detail") or f"answered {status}"))[:TEXT_LIMIT]
-    hint = clean(str(document.get("hint") or ""))[:TEXT_LIMIT]
+    """The exception that another daemon's problem document stands for. A guest may send anything
+    for one: texts are cut to size and shown without control characters."""
+    code = _text(document, "code")[:64].partition("\n")[0] or "error"
+    text = _text(document, "detail") or f"answered {status}"
+    hint = _text(document, "hint")
     if code == errors.InvalidConfig.code:
-        return errors.InvalidConfig(text, list(document.get("problems") or ()), hint=hint)
+        told = document.get("problems")
+        listed = told if isinstance(told, list) else []
+        return errors.InvalidConfig(text, [dict(e) for e in listed if isinstance(e, Mapping)], hint=hint)
     details = {k: v for k, v in document.items() if k not in _STANDARD and k not in ("text", "self")}
     kind = _BY_NAME.get(code) or next((k for k, s in STATUS.items() if s == status), errors.EncapError)
     if kind is errors.InvalidConfig:
         kind = errors.InvalidRequest
     return kind(text, hint=hint, code=code, **details)
+
+
+def _text(document: Mapping[str, Any], key: str) -> str:
+    value = document.get(key)
+    if not isinstance(value, str):
+        return ""
+    return "\n".join(clean(line) for line in value[:TEXT_LIMIT].split("\n"))[:TEXT_LIMIT]

@@ -61,7 +61,7 @@ class OriginBody(BaseModel):
 class ActionBody(BaseModel):
     """What to do with a service; the same fields as the options of `svc`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     action: Word = Field(description="`start`, `stop`, `freeze`, `startfs`, ...: as after `svc`")
     nodes: Words = Field([], description="only on these hypervisors")

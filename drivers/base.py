@@ -207,3 +207,13 @@ class Exporting(Protocol):
 
     async def export(self) -> Mapping[str, str]: ...
     async def define(self, files: Mapping[str, str]) -> None: ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """Can tell the states of all its guests on a machine with one question."""
+
+    @classmethod
+    async def states(cls, host: Host, options: Mapping[str, Any]) -> Mapping[str, ContainerState]:
+        """Name -> state. A guest that is not named may still be defined. `options`: of any of them."""
+        ...

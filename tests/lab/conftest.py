@@ -27,15 +27,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def image() -> Path:
-    """The guests' root file system with this tree's product in it."""
+def able() -> None:
+    """Real machines can be made here; else the test is skipped, or fails where they must be."""
     demand(missing())
+
+
+@pytest.fixture(scope="session")
+def image(able: None) -> Path:
+    """The guests' root file system with this tree's product in it."""
     sweep(BUILD)
     return guest_image(BUILD)
 
 
 @pytest.fixture(scope="session")
-def kernel() -> Kernel:
+def kernel(able: None) -> Kernel:
     """A kernel and a first file system for virtual machines, which are emulated: no KVM is needed."""
     if platform.machine() != "x86_64":
         pytest.skip("the virtual machines of the lab are for x86_64")

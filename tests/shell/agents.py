@@ -42,13 +42,14 @@ class Memory:
 
 class Other:
     """Another agent, as peers reach it. `story`: what it tells of its operation, and when after
-    it accepted it; `away`: from when until when nothing of it is heard; `refusals`: the errors
-    that it answers a request with, one after the other."""
+    it accepted it; `away`: from when until when nothing of it is heard; `mute`: the same for
+    streams alone; `refusals`: the errors that it answers a request with, one after the other."""
 
     def __init__(self, *story: tuple[float, dict[str, Any]], result: str = "succeeded", **problem: Any) -> None:
         self.story = [(at, {"id": number, **event}) for number, (at, event) in enumerate(story, 1)]
         self.result, self.problem = result, problem
         self.away: list[tuple[float, float]] = []
+        self.mute: list[tuple[float, float]] = []
         self.refusals: list[EncapError] = []
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.lost_answers = 0
@@ -66,6 +67,10 @@ class Other:
         if self.cancelled and not self.stubborn:
             return True
         return self.begun is not None and self.now >= self.begun + max((at for at, _ in self.story), default=0)
+
+    def _next_silence(self) -> tuple[float, float]:
+        windows = sorted(each for each in (*self.away, *self.mute) if each[1] > self.now)
+        return windows[0] if windows else (self.now + 1e9, self.now + 1e9)
 
     def _check(self) -> None:
         if any(since <= self.now < until for since, until in self.away):
@@ -116,12 +121,10 @@ class Other:
             if due is None or (self.cancelled and not self.stubborn):
                 yield ServerEvent("message", json.dumps({"id": 1000, "kind": "end"}))
                 return
-            gone = next((since for since, until in self.away if since >= self.now), self.now + 1e9)
-            pause = min(5.0, max(0.0, due[0] - self.now), max(0.0, gone - self.now))
-            await asyncio.sleep(pause)
+            gone, back = self._next_silence()
+            await asyncio.sleep(min(5.0, max(0.0, due[0] - self.now), max(0.0, gone - self.now)))
             if self.now >= gone:
-                back = next(until for since, until in self.away if since == gone)
-                await asyncio.sleep(min(back - gone, silence))
+                await asyncio.sleep(min(back - self.now, silence))
                 if self.now < back:
                     raise Silent("no byte")
             if self.now >= due[0]:

@@ -87,6 +87,7 @@ def test_a_busy_agent_is_waited_for(virtual) -> None:
         world = World(other)
         assert await world.carry_out() == Done(started=("fs#1", "app#1"))
         assert len(other.requests) == 11
+        assert len(world.told("progress")) == 1
 
     virtual(scenario())
 
@@ -110,6 +111,25 @@ def test_a_short_silence_in_the_middle_loses_nothing(virtual) -> None:
         world = World(other, silent=15.0)
         assert await world.carry_out() == Done(started=("fs#1", "app#1"))
         assert world.told("done") == [("fs#1", ""), ("app#1", "")]
+
+    virtual(scenario())
+
+
+def test_a_stream_that_died_while_its_agent_lives_is_no_silence(virtual) -> None:
+    async def scenario() -> None:
+        other = Other((1.0, done("fs#1")), (40.0, done("app#1")))
+        other.mute = [(2.0, 35.0)]
+        assert await World(other, silent=15.0).carry_out() == Done(started=("fs#1", "app#1"))
+
+    virtual(scenario())
+
+
+def test_an_agent_whose_end_is_heard_and_whose_events_are_not_has_ended(virtual) -> None:
+    async def scenario() -> None:
+        other = Other((1.0, done("fs#1")), (4.0, done("app#1")))
+        other.mute = [(2.0, 1000.0)]
+        assert await World(other, silent=15.0).carry_out() == Done(), "what it started is not known"
+        assert other.now < 40
 
     virtual(scenario())
 
@@ -168,6 +188,37 @@ def test_a_cancel_is_passed_on(virtual) -> None:
     virtual(scenario())
 
 
+def test_a_cancel_that_met_silence_is_passed_on_later(virtual) -> None:
+    async def scenario() -> None:
+        other = Other((1.0, done("fs#1")), (50.0, done("app#1")), undone=True)
+        other.stubborn, other.away = False, [(9.0, 13.0)]
+        world = World(other)
+        running = asyncio.ensure_future(world.carry_out())
+        await asyncio.sleep(10)
+        world.operation.cancel("alice")
+        with pytest.raises(TakenBack):
+            await running
+        assert 13 <= other.cancelled[0] < 14
+
+    virtual(scenario())
+
+
+def test_who_ignores_a_cancel_and_tells_progress_for_ever_is_given_up(virtual) -> None:
+    async def scenario() -> None:
+        progress = {"kind": "progress", "where": "vm1", "what": "app#1", "text": "nearly"}
+        other = Other(*((float(second), progress) for second in range(5000)))
+        world = World(other, working=60.0)
+        running = asyncio.ensure_future(world.carry_out())
+        await asyncio.sleep(100)
+        assert not running.done(), "whoever goes on telling may go on working"
+        world.operation.cancel("alice")
+        with pytest.raises(Silent, match="cancel"):
+            await running
+        assert 160 <= other.now < 165
+
+    virtual(scenario())
+
+
 def test_a_cancel_does_not_end_the_undo_that_it_is_for(virtual) -> None:
     async def scenario() -> None:
         other = Other((1.0, done("app#1")), (9.0, done("fs#1")))
@@ -187,6 +238,7 @@ def test_a_cancel_does_not_end_the_undo_that_it_is_for(virtual) -> None:
     ("failed", {"code": "action-failed", "detail": "no such device", "undone": False}, ActionFailed),
     ("failed", {"code": "silent", "detail": "no such device", "undone": False}, ActionFailed),
     ("failed", {"code": "refused", "detail": "no such device", "undone": False}, Refused),
+    ("failed", {"code": "interrupted", "detail": "no such device", "undone": None}, ActionFailed),
     ("cancelled", {"code": "action-failed", "detail": "no such device", "undone": True}, TakenBack),
     ("a lie", {"code": "x", "detail": "no such device", "undone": True}, TakenBack),
 ])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from agentd import pki
-from agentd.core.errors import Frozen, Silent
+from agentd.core.errors import EncapError, Frozen, Silent
 from agentd.peers import Answer, Peer, Peers, Silence
 from agentd.server import Server
 from agentd.settings import Paths, Settings
@@ -21,14 +23,23 @@ ROLES = ("hypervisor",)
 
 
 class App:
-    """Plain ASGI: /problem refuses, /garbage is no JSON, all else tells the path."""
+    """Plain ASGI: /problem refuses, /garbage is no JSON, /drip sends a byte now and then and never a
+    line, `lies` are answered with 422, all else tells the path."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
+        self.lies: dict[str, Any] = {}
 
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         self.paths.append(scope["path"])
+        if scope["path"] == "/drip":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(60):
+                await send({"type": "http.response.body", "body": b"d", "more_body": True})
+                await asyncio.sleep(0.05)
         status, body = 200, json.dumps({"path": scope["path"]})
+        if scope["path"] in self.lies:
+            status, body = 422, json.dumps(self.lies[scope["path"]])
         if scope["path"] == "/problem":
             status, body = 409, json.dumps({"code": "frozen", "detail": "web is frozen", "hint": "thaw it"})
         if scope["path"] == "/garbage":
@@ -95,3 +106,56 @@ async def test_a_silent_peer_costs_its_own_deadline_and_never_fails_the_rest(ser
     assert found["hv1"] == Answer("hv1", {"path": "/x"})
     assert list(found) == ["mute", "nowhere", "hv1"]
 
+
+
+@pytest.mark.parametrize("lie", [
+    {"code": "invalid-config", "problems": 1}, {"code": "invalid-config", "problems": [1, {"text": 2}]},
+    {"code": {"a": 1}, "detail": ["x"], "hint": 7}, {"code": "x" * 100_000, "detail": "y" * 100_000},
+    {"detail": "\x1b[2J\x00", "code": "frozen\n"}, {"self": 1, "text": 2, "findings": 3, "kind": 4}, [], 7,
+])
+async def test_whatever_a_node_says_for_a_problem_is_an_error_of_ours(served: Served, lie: Any) -> None:
+    app, peers, _where = served
+    app.lies["/lie"] = lie
+    found = await peers.fan_out(["hv1"], "GET", "/lie")
+    answer = found["hv1"]
+    assert isinstance(answer, Answer)
+    assert isinstance(answer.error, EncapError)
+    assert len(answer.error.text) <= 4096
+    assert answer.error.text.isprintable()
+    assert len(answer.error.code) <= 64
+    assert answer.error.code.isprintable()
+
+
+async def test_a_stream_that_drips_and_never_ends_a_line_is_silent(served: Served) -> None:
+    _app, peers, _where = served
+    began = time.monotonic()
+    with pytest.raises(Silent):
+        async with peers.events("hv1", "/drip", silence=0.5) as stream:
+            async for _event in stream:
+                raise AssertionError("there was no event")
+    assert time.monotonic() - began < 2
+
+
+async def test_a_head_that_drips_is_silent(served: Served, tmp_path: Path) -> None:
+    _app, peers, where = served
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nx: ")
+        try:
+            while not reader.at_eof():
+                writer.write(b"a")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except OSError:
+            pass  # the client has enough of it
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0, ssl=pki.server_context(Paths(tmp_path)))
+    host, port = server.sockets[0].getsockname()[:2]
+    where["hv1"] = Peer(f"{host}:{port}", ROLES)
+    began = time.monotonic()
+    with pytest.raises(Silent):
+        async with peers.events("hv1", "/x", silence=0.5):
+            raise AssertionError("there was no answer")
+    assert time.monotonic() - began < 8
+    server.close()

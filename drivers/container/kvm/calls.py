@@ -19,6 +19,7 @@ from drivers.base import StateUnknown
 
 SHUTOFF_SAVED = 5
 CONTROL_JOB = 1
+BY_LEASE = 0
 ACTIVE = (1, 2, 3, 4, 6, 7)
 """States of a guest that has a process: all but 0 (no state) and 5 (shut off)."""
 
@@ -67,10 +68,9 @@ def job(uri: str, name: str) -> int:
         return operation if isinstance(operation, int) else 0
 
 
-def addresses(uri: str, name: str, source: int) -> list[str]:
-    """Addresses of its interfaces by a source: 0 the DHCP leases given here, 1 the agent inside."""
+def leases(uri: str, name: str) -> list[str]:
     with _guest(uri, name, StateUnknown) as domain:
-        links = domain.interfaceAddresses(source, 0) or {}
+        links = domain.interfaceAddresses(BY_LEASE, 0) or {}
         return [str(row["addr"]) for link in links.values() for row in link.get("addrs") or ()]
 
 
@@ -104,7 +104,7 @@ def _connected(uri: str, trouble: type[EncapError], about: str = "") -> Iterator
     try:
         yield library, connection
     except library.libvirtError as error:
-        if error.get_error_code() == library.VIR_ERR_NO_DOMAIN:
+        if about and error.get_error_code() == library.VIR_ERR_NO_DOMAIN:
             raise NotFound(f"libvirt {uri}: {about}{_said(error)}") from error
         raise trouble(f"libvirt {uri}: {about}{_said(error)}") from error
     finally:

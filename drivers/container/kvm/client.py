@@ -33,16 +33,31 @@ Sight = tuple[Mapping[str, calls.Seen], str]
 _SIGHTS: Shared[Sight] = Shared()
 
 
+async def everybody(host: Host, uri: str) -> Mapping[str, calls.Seen]:
+    """All guests by name."""
+    return (await _sight(host, uri))[0]
+
+
+async def _sight(host: Host, uri: str) -> Sight:
+    key = f"libvirt {uri}"
+
+    async def look() -> Sight:
+        guests = await host.work(partial(calls.look, uri), key=key, timeout=QUERY_SECONDS, limit=1)
+        return guests, await libvirt_guests.warning(host)
+
+    return await _SIGHTS.get(host, key, look)
+
+
 class Libvirt:
     """The libvirt at `uri`, asked about the guest `name`."""
 
     def __init__(self, host: Host, uri: str, name: str) -> None:
         self._host, self._uri, self._name = host, uri, name
-        self._list, self._own = f"libvirt {uri}", f"libvirt {uri} {name}"
+        self._key = f"libvirt {uri} {name}"
 
     async def look(self) -> tuple[calls.Seen | None, str]:
         """The guest, None when it is not known, and a warning about all guests here, or ""."""
-        guests, warning = await _SIGHTS.get(self._host, self._list, self._look_at_all)
+        guests, warning = await _sight(self._host, self._uri)
         return guests.get(self._name), warning
 
     async def change(self, verb: str, *arguments: int, timeout: float = QUERY_SECONDS) -> None:
@@ -58,8 +73,9 @@ class Libvirt:
         except (StateUnknown, NotFound):  # the job has ended meanwhile
             return False
 
-    async def addresses(self, source: int) -> list[str]:
-        return await self._work(partial(calls.addresses, self._uri, self._name, source))
+    async def leases(self) -> list[str]:
+        """Addresses that this machine's libvirt lent it."""
+        return await self._work(partial(calls.leases, self._uri, self._name))
 
     async def neighbours(self) -> list[str]:
         """Addresses at which this machine has met the guest, by its network cards.
@@ -86,13 +102,8 @@ class Libvirt:
         finally:
             self._forget()
 
-    async def _look_at_all(self) -> Sight:
-        look = partial(calls.look, self._uri)
-        guests = await self._host.work(look, key=self._list, timeout=QUERY_SECONDS, limit=1)
-        return guests, await libvirt_guests.warning(self._host)
-
     async def _work(self, call: Callable[[], T], timeout: float = QUERY_SECONDS) -> T:
-        return await self._host.work(call, key=self._own, timeout=timeout, limit=GUEST_PLACES)
+        return await self._host.work(call, key=self._key, timeout=timeout, limit=GUEST_PLACES)
 
     def _forget(self) -> None:
-        _SIGHTS.forget(self._host, self._list)
+        _SIGHTS.forget(self._host, f"libvirt {self._uri}")

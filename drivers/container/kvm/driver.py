@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from agentd.core.converters import boolean, name
-from agentd.core.errors import ActionFailed, EncapError, InvalidRequest, NotFound
+from agentd.core.errors import EncapError, InvalidRequest, NotFound
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
-from drivers.base import ContainerState, StateUnknown
-from drivers.container.base import Container, usable_addresses
+from drivers.base import ContainerState, Host, StateUnknown
+from drivers.container.base import Container
 from drivers.container.kvm import definition
 from drivers.container.kvm.calls import Seen
-from drivers.container.kvm.client import Libvirt
-from drivers.container.kvm.states import SLEEPS, remark, state_of
-
-ASK_AGAIN_SECONDS = 15.0
-"""A firmware or a boot loader ignores the power button, so it is pressed again."""
+from drivers.container.kvm.client import Libvirt, everybody
+from drivers.container.kvm.states import SLEEPS, known_state, remark, state_of
+from drivers.container.tools import usable
 
 DESTROY_SECONDS = 60.0
 """libvirt itself gives up on a process that does not die after about 40 s."""
@@ -25,7 +24,6 @@ DESTROY_SECONDS = 60.0
 _SOCKET = r"qemu\+unix:///(?:system|session)(?:\?socket=/[\w./-]+)?"
 _URI = re.compile(rf"qemu:///(?:system|session)|{_SOCKET}|test:///default", re.ASCII)
 _MODES = {"acpi": 1, "agent": 2}
-_LEASES, _AGENT = range(2)
 
 
 def local_uri(text: str) -> str:
@@ -50,8 +48,7 @@ class Kvm(Container):
         ),
         Keyword(
             "qga",
-            "The QEMU guest agent runs in it: it is asked for a shutdown, and for its addresses where "
-            "the leases tell none.",
+            "The QEMU guest agent runs in it: a stop asks it first, and then presses the power button.",
             boolean,
             False,
         ),
@@ -63,12 +60,14 @@ class Kvm(Container):
             candidates=("acpi", "agent"),
         ),
     )
-    SAVED_HINT = (
-        "virsh -c {uri} start {name} resumes it here; "
-        "virsh -c {uri} managedsave-remove {name} throws its memory away"
-    )
+    ASK_EVERY = 15.0
     _seen: Seen | None = None
     _warning = ""
+
+    @classmethod
+    async def states(cls, host: Host, options: Mapping[str, Any]) -> Mapping[str, ContainerState]:
+        guests = await everybody(host, str(options["uri"]))
+        return {name: known_state(seen) for name, seen in guests.items()}
 
     async def state(self) -> ContainerState:
         self._seen, self._warning = await self._libvirt.look()
@@ -94,31 +93,25 @@ class Kvm(Container):
                 f"{self.name} is not defined here: libvirt {self._uri} does not know it",
                 hint=f"virsh -c {self._uri} define FILE",
             )
-        if state_of(self._seen) is ContainerState.CRASHED:
-            await self._libvirt.change("destroyFlags", 0, timeout=DESTROY_SECONDS)
-        try:
-            await self._libvirt.change("create", timeout=float(self.options["start_timeout"]))
-        except ActionFailed:
-            # What it says of a guest that runs already differs by version; its state does not.
-            if await self.state() not in (ContainerState.UP, ContainerState.STARTING):
-                raise
+        await self._libvirt.change("create", timeout=float(self.options["start_timeout"]))
+
+    async def clear_guest(self) -> None:
+        await self.kill_guest()
 
     async def shutdown_guest(self, seconds: float) -> None:
-        deadline = self.host.now() + seconds
-        while self.host.now() < deadline:
-            await self._ask_for_shutdown()
-            again = min(deadline, self.host.now() + ASK_AGAIN_SECONDS)
-            while self.host.now() < again:
-                await self.host.sleep(min(0.5, again - self.host.now()))
-                if await self._needs_no_request():
-                    return
+        mode = self.options["shutdown_mode"] or ("agent" if self.options["qga"] else "acpi")
+        try:
+            await self._libvirt.change("shutdownFlags", _MODES[mode])
+        except EncapError:
+            if mode == "acpi":
+                raise
+            await self._libvirt.change("shutdownFlags", _MODES["acpi"])
 
     async def kill_guest(self) -> None:
-        try:
-            await self._libvirt.change("destroyFlags", 0, timeout=DESTROY_SECONDS)
-        except ActionFailed as error:
-            if await self.state() not in (ContainerState.ABSENT, ContainerState.DOWN):
-                raise await self.stuck(error.text) from error
+        await self._libvirt.change("destroyFlags", 0, timeout=DESTROY_SECONDS)
+
+    async def discard_guest(self) -> None:
+        await self._libvirt.change("managedSaveRemove", 0)
 
     async def pause(self) -> None:
         await self._libvirt.change("suspend")
@@ -130,14 +123,12 @@ class Kvm(Container):
             await self._libvirt.change("resume")
 
     async def addresses(self) -> tuple[str, ...]:
-        """By the leases that this machine gave and its neighbours; with `qga` by the guest's word too."""
-        for source in (_LEASES, *((_AGENT,) if self.options["qga"] else ())):
-            try:
-                if found := usable_addresses(await self._libvirt.addresses(source)):
-                    return found
-            except StateUnknown:
-                continue  # no agent inside yet, or a network in which libvirt gives no leases
-        return usable_addresses(await self._libvirt.neighbours())
+        """By the leases that this machine gave, and its neighbours; what the guest says is not asked."""
+        try:
+            found = usable(await self._libvirt.leases())
+        except StateUnknown:
+            found = ()  # a network in which libvirt gives no leases
+        return found or usable(await self._libvirt.neighbours())
 
     async def export(self) -> Mapping[str, str]:
         """Its definition as libvirt would start it next, with the passwords of its displays."""
@@ -158,16 +149,3 @@ class Kvm(Container):
     @property
     def _libvirt(self) -> Libvirt:
         return Libvirt(self.host, self._uri, self.name)
-
-    async def _ask_for_shutdown(self) -> None:
-        mode = self.options["shutdown_mode"] or ("agent" if self.options["qga"] else "acpi")
-        try:
-            await self._libvirt.change("shutdownFlags", _MODES[mode])
-        except EncapError:
-            if mode == "acpi":
-                raise
-            await self._libvirt.change("shutdownFlags", _MODES["acpi"])
-
-    async def _needs_no_request(self) -> bool:
-        state, _ = await self._look()
-        return state not in (ContainerState.UP, ContainerState.STOPPING, ContainerState.UNKNOWN)

@@ -49,6 +49,14 @@ def state_of(seen: Seen | None) -> ContainerState:
     return state
 
 
+def known_state(seen: Seen) -> ContainerState:
+    """The same, with unknown for what is not known: one guest's number spoils no list."""
+    try:
+        return state_of(seen)
+    except StateUnknown:
+        return ContainerState.UNKNOWN
+
+
 def remark(seen: Seen, uri: str, name: str) -> str:
     """What an administrator has to know of a state, "" when there is nothing."""
     return _REMARKS.get((seen.state, seen.reason), "").format(uri=uri, name=name)
