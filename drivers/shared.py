@@ -14,7 +14,7 @@ from drivers.base import Host
 
 T = TypeVar("T")
 
-FRESH = 0.5
+FRESH = 0.2
 """Seconds after the question was put in which its answer is given to others too."""
 
 

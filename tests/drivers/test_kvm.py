@@ -358,11 +358,37 @@ async def test_an_answer_is_shared_for_a_moment_and_not_after_a_change(world: Kv
     driver = driver_of(world)
     assert await driver.state() is ContainerState.DOWN
     world.domain.create()
-    assert await driver.state() is ContainerState.DOWN, "within half a second"
-    world.clock += 0.6
+    assert await driver.state() is ContainerState.DOWN, "within a moment"
+    world.clock += 0.3
     assert await driver.state() is ContainerState.UP
     await driver.pause()
     assert await driver.state() is ContainerState.PAUSED, "at once after a change of our own"
+
+
+@pytest.mark.parametrize("verb", ["start", "stop"])
+async def test_an_action_looks_for_itself(world: KvmWorld, verb: str) -> None:
+    driver = driver_of(world)
+    assert await driver.state() is ContainerState.DOWN
+    world.domain.create()  # by somebody else, in the same moment
+    await getattr(driver, verb)()
+    assert world.created == 0
+    assert world.running() is (verb == "start")
+
+
+async def test_a_guest_that_is_saved_while_it_is_asked_to_stop_is_down_in_the_end(
+    world: KvmWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(ContainerState.UP)
+
+    def save(_domain: object, _flags: int) -> int:
+        world.domain.managedSave(0)
+        return 0
+
+    monkeypatch.setattr(world, "shutdown", lambda _real, it, flags: save(it, flags))
+    driver = driver_of(world)
+    await driver.stop()
+    assert (await driver.probe()).state == "down"
+    assert world.clock < 10
 
 
 async def test_an_error_is_not_kept(world: KvmWorld) -> None:

@@ -89,7 +89,7 @@ def down(machine: Machine) -> Machine:
     for name in ("g1", "deaf"):
         machine.libvirt.virsh("managedsave-remove", name, check=False)
         machine.libvirt.virsh("destroy", name, check=False)
-        # An answer is shared for half a second, so it may be of before.
+        # An answer is shared for a moment, so it may be of before.
         until(lambda n=name: machine.container(n)["status"] == "down", f"{name} is down", 10)
     return machine
 

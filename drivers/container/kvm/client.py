@@ -64,7 +64,7 @@ class Libvirt:
         try:
             await self._work(partial(calls.change, self._uri, self._name, verb, *arguments), timeout)
         finally:
-            self._forget()
+            self.forget()
 
     async def migrates(self) -> bool:
         """Whether the job that runs on the guest is a migration."""
@@ -100,10 +100,11 @@ class Libvirt:
         try:
             await self._work(partial(calls.define, self._uri, xml), DEFINE_SECONDS)
         finally:
-            self._forget()
+            self.forget()
 
     async def _work(self, call: Callable[[], T], timeout: float = QUERY_SECONDS) -> T:
         return await self._host.work(call, key=self._key, timeout=timeout, limit=GUEST_PLACES)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Who asks from now on gets an answer to a question that is put from now on."""
         _SIGHTS.forget(self._host, f"libvirt {self._uri}")

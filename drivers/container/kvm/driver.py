@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.core.converters import boolean, name
-from agentd.core.errors import EncapError, InvalidRequest, NotFound
+from agentd.core.errors import ActionFailed, EncapError, InvalidRequest, NotFound
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
 from drivers.base import ContainerState, Host, StateUnknown
@@ -79,24 +79,32 @@ class Kvm(Container):
     async def notes(self) -> tuple[LogLine, ...]:
         if self._seen is None:
             return ()
-        found = [remark(self._seen, self._uri, self.name), self._warning]
+        uri = self.options["uri"]
+        found = [remark(self._seen, uri, self.name), self._warning]
         if self._seen.autostart:
             found.append(
                 f"{self.name} starts by itself at boot, which can make it run twice; mend: "
-                f"virsh -c {self._uri} autostart --disable {self.name}"
+                f"virsh -c {uri} autostart --disable {self.name}"
             )
         return tuple(LogLine("warn", text) for text in found if text)
+
+    async def start(self) -> None:
+        self._libvirt.forget()  # what is done is done by a look of its own
+        await super().start()
+
+    async def stop(self) -> None:
+        self._libvirt.forget()
+        await super().stop()
 
     async def start_guest(self) -> None:
         if self._seen is None:
             raise NotFound(
-                f"{self.name} is not defined here: libvirt {self._uri} does not know it",
-                hint=f"virsh -c {self._uri} define FILE",
+                f"{self.name} is not defined here: libvirt {self.options['uri']} does not know it",
+                hint=f"virsh -c {self.options['uri']} define FILE",
             )
+        if state_of(self._seen) is ContainerState.CRASHED:
+            await self.kill_guest()  # its process is kept for who wants to look at it
         await self._libvirt.change("create", timeout=float(self.options["start_timeout"]))
-
-    async def clear_guest(self) -> None:
-        await self.kill_guest()
 
     async def shutdown_guest(self, seconds: float) -> None:
         mode = self.options["shutdown_mode"] or ("agent" if self.options["qga"] else "acpi")
@@ -108,7 +116,12 @@ class Kvm(Container):
             await self._libvirt.change("shutdownFlags", _MODES["acpi"])
 
     async def kill_guest(self) -> None:
-        await self._libvirt.change("destroyFlags", 0, timeout=DESTROY_SECONDS)
+        try:
+            await self._libvirt.change("destroyFlags", 0, timeout=DESTROY_SECONDS)
+        except ActionFailed:
+            if await self.state() is not ContainerState.SAVED:
+                raise
+            await self.discard_guest()  # somebody saved it in between, as libvirt-guests may at shutdown
 
     async def discard_guest(self) -> None:
         await self._libvirt.change("managedSaveRemove", 0)
@@ -143,9 +156,5 @@ class Kvm(Container):
         await self._libvirt.define(files[definition.FILE])
 
     @property
-    def _uri(self) -> str:
-        return str(self.options["uri"])
-
-    @property
     def _libvirt(self) -> Libvirt:
-        return Libvirt(self.host, self._uri, self.name)
+        return Libvirt(self.host, self.options["uri"], self.name)
