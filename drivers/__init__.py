@@ -21,6 +21,7 @@ from agentd.core.rows import GROUP_ROWS
 from drivers.base import Driver
 
 BUILTIN: dict[str, str] = {
+    "container.kvm": "drivers.container.kvm.driver:Kvm",
     "container.lxc": "drivers.container.lxc:Lxc",
     "container.process": "drivers.container.process:Process",
     "container.xen": "drivers.container.xen:Xen",
@@ -46,7 +47,7 @@ BUILTIN: dict[str, str] = {
 }
 
 LATER: dict[str, tuple[str, ...]] = {
-    "container": ("esx", "kvm", "ovm", "openstack", "vcloud"),
+    "container": ("esx", "ovm", "openstack", "vcloud"),
     "disk": ("vg", "lv", "loop", "md", "zpool", "drbd", "raw", "disk"),
     "fs": ("zfs", "nfs", "vxfs"),
     "ip": ("netns", "route", "cni"),
