@@ -6,10 +6,11 @@ VENV := .venv
 SOURCES := $(shell find agentd api cli drivers -name '*.py' -o -name '*.md' 2>/dev/null)
 PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet
 LAB_PACKAGES := lxc mmdebstrap iproute2 iputils-arping iputils-ping nftables util-linux dbus \
-	btrfs-progs xfsprogs e2fsprogs
+	btrfs-progs xfsprogs e2fsprogs libvirt-dev pkg-config gcc python3-dev \
+	libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 busybox-static cpio
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lab lab-packages bench check lock docs clean
+.PHONY: help install demo test tools lab lab-packages libvirt bench check lock docs clean
 
 help:
 	@echo "make install | demo | test | lab | bench | check | docs | lock | clean"
@@ -46,10 +47,18 @@ tools: $(VENV)/.tools
 lab-packages:
 	@.ci/lab-packages $(LAB_PACKAGES)
 
-test: tools lab-packages
+# The library has no wheels: it is built against the machine's libvirt, where that has its headers.
+$(VENV)/.libvirt: requirements-libvirt.lock $(VENV)/.tools | lab-packages
+	@if pkg-config --exists libvirt 2>/dev/null; then echo "Building libvirt-python" && \
+		$(PIP) install --no-build-isolation --require-hashes -r requirements-libvirt.lock && touch $@; \
+	else echo "Without the headers of libvirt (libvirt-dev) the tests of KVM are skipped and say so." >&2; fi
+
+libvirt: $(VENV)/.libvirt
+
+test: tools lab-packages libvirt
 	$(VENV)/bin/pytest -rs
 
-lab: tools lab-packages
+lab: tools lab-packages libvirt
 	$(VENV)/bin/pytest -rs tests/lab
 
 bench: tools
@@ -69,6 +78,8 @@ lock:
 		--no-header pyproject.toml -o requirements.lock
 	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	echo libvirt-python | uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header - -o requirements-libvirt.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -51,6 +51,9 @@ from api.app import create_app
 from api.auth import Access
 from drivers import catalogue
 
+CERTIFICATE_SECONDS = 5
+"""How often the certificate in use is looked at: every so many seconds."""
+
 log = logging.getLogger("encap.daemon")
 
 
@@ -95,6 +98,7 @@ class Daemon:
         self._parts, self._monitor = machinery.parts, machinery.monitor
         self._resolving, self._joining = machinery.resolving, machinery.joining
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
+        self._seconds = 0
 
     @classmethod
     async def open(cls, settings: Settings, stack: AsyncExitStack) -> Daemon:
@@ -165,11 +169,14 @@ class Daemon:
         await self._parts.inspector.refresh_all()
         await self._parts.knowledge.look(self._parts.registry)
         documents = [self.node.status(name) for name in self.node.names()]
-        await asyncio.to_thread(_save_snapshot, self._force.settings, documents)
+        _save_snapshot(self._force.settings, documents)
 
     async def _each_second(self) -> None:
         """Texts changed by an editor, a certificate that arrived, and what is due by itself."""
-        await self._follow_certificate()
+        self._seconds += 1
+        # A first certificate is waited for; a renewed one has time.
+        if not self.server.certified or self._seconds % CERTIFICATE_SECONDS == 0:
+            await self._follow_certificate()
         await self._parts.configurations.look()
         self._parts.guests.look()
         await self._monitor.look()
@@ -240,7 +247,7 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
                     Looking(registry, inspector, knowledge, peers, subscriptions),
                     lambda number: state_of(operations, number))
     configurations = Configurations(registry, store, inspector, replicator, bus, types)
-    means = Means(force, inspector, store, clock, facts, knowledge, guests, readiness, subscriptions,
+    means = Means(force, inspector, host, store, clock, facts, knowledge, guests, readiness, subscriptions,
                   peers, claims, configurations, lambda service: monitor.begun(service))
     actions = Actions(registry, operations, means)
     monitor = Monitor(registry, operations, actions, means, boot_id())
@@ -267,7 +274,7 @@ def _make_directories(settings: Settings) -> None:
 
 def _save_snapshot(settings: Settings, documents: list[dict[str, Any] | None]) -> None:
     text = json.dumps({"schema": "encap.snapshot/1", "services": documents})
-    # It lies below run, which ends with the machine.
+    # It lies below run, in memory, which ends with the machine: no thread, and no sync.
     write_atomically(settings.paths.status_snapshot, text.encode(), 0o640, synced=False)
 
 

@@ -21,12 +21,13 @@ from agentd import files
 from agentd.child import Child, exited
 from agentd.core.errors import ActionFailed, NotFound, Silent
 from agentd.host_files import HostFiles
+from agentd.host_work import HostWork
 from drivers.base import CommandFailed, Result
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class LocalHost(HostFiles):
+class LocalHost(HostFiles, HostWork):
     """The machine that the daemon runs on.
 
     `root` is the daemon's own: commands find it as ``ENCAP_ROOT``. At most `limit` probes
@@ -35,7 +36,8 @@ class LocalHost(HostFiles):
     """
 
     def __init__(self, root: Path, limit: int = 16) -> None:
-        super().__init__(root)
+        HostFiles.__init__(self, root)
+        HostWork.__init__(self)
         self._environment = {"PATH": SEARCH_PATH, "LC_ALL": "C", "LANG": "C", "ENCAP_ROOT": str(root)}
         self._probes, self._changes = asyncio.Semaphore(limit), asyncio.Semaphore(limit)
         self._ending: set[asyncio.Task[None]] = set()

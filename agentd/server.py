@@ -60,6 +60,11 @@ class Server:
                      for server in servers for s in server.sockets)
 
     @property
+    def certified(self) -> bool:
+        """Whether there is a certificate to serve with."""
+        return self._context is not None
+
+    @property
     def stopping(self) -> asyncio.Event:
         """Set when `stop` begins."""
         return self._edge.stopping

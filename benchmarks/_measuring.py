@@ -46,7 +46,7 @@ def quick(description: str | None) -> bool:
 
 
 def show(figures: Sequence[Figure]) -> None:
-    """A table: what, result, limit, verdict."""
+    """A table: what, result, limit, verdict; and how busy the machine was, for noise."""
     rows = [("", "result", "limit", "")]
     for each in figures:
         limit = "" if each.limit is None else f"{each.limit:g} {each.unit}"
@@ -54,6 +54,7 @@ def show(figures: Sequence[Figure]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for name, result, limit, verdict in rows:
         print(f"{name:<{widths[0]}}  {result:>{widths[1]}}  {limit:>{widths[2]}}  {verdict}".rstrip())
+    print(f"(load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores)")
 
 
 def median(values: Sequence[float]) -> float:
@@ -69,7 +70,7 @@ def interleaved(rounds: int, *measures: Callable[[], float]) -> list[float]:
     return [median(values) for values in found]
 
 
-def process_time(argv: Sequence[str], environment: dict[str, str]) -> float:
+def process_time(argv: list[str], environment: dict[str, str]) -> float:
     """Seconds from the start to the end of a process, its output thrown away."""
     quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
     began = time.perf_counter()
@@ -124,14 +125,13 @@ def processor_seconds(pid: int) -> float:
 class Daemon:
     """`agentd run` in a folder of its own, and `svc` against it."""
 
-    def __init__(self, root: Path, node: str = "hv1", settings: str = "") -> None:
+    def __init__(self, root: Path, node: str = "hv1") -> None:
         self.root, self.ready_after = root, 0.0
         self._process: subprocess.Popen[bytes] | None = None
         # The mark of a guest's processes is its root: a hypervisor's daemon must not carry one.
         self.environment = {key: value for key, value in os.environ.items() if key != "ENCAP_ROOT"}
         (root / "etc/encap/services").mkdir(parents=True)
-        listen = "" if "listen" in settings else 'listen = ["127.0.0.1:0"]\n'
-        (root / "etc/encap/agentd.toml").write_text(f'node = "{node}"\n{listen}{settings}')
+        (root / "etc/encap/agentd.toml").write_text(f'node = "{node}"\nlisten = ["127.0.0.1:0"]\n')
 
     @property
     def pid(self) -> int:
@@ -144,7 +144,8 @@ class Daemon:
     def start(self) -> None:
         """Until it says READY; `ready_after` is how many seconds that took."""
         address = self.root / "notify"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, (self.root / "log").open("ab") as log:
+        with (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
+              (self.root / "log").open("ab") as log):
             listener.bind(str(address))
             listener.settimeout(PATIENCE)
             began = time.perf_counter()
@@ -161,22 +162,22 @@ class Daemon:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(PATIENCE)
 
-    def command(self, *words: str, root: Path | None = None) -> list[str]:
+    def command(self, *words: str) -> list[str]:
         """`svc WORDS`, the installed program."""
-        return [str(Path(sys.executable).with_name("svc")), *words, "--root", str(root or self.root)]
+        return [str(Path(sys.executable).with_name("svc")), *words, "--root", str(self.root)]
 
-    def svc(self, *words: str, root: Path | None = None) -> str:
+    def svc(self, *words: str) -> str:
         """What it printed; it has to succeed."""
-        found = subprocess.run(self.command(*words, root=root), env=self.environment, capture_output=True,
-                               text=True, timeout=PATIENCE)
-        assert found.returncode == 0, f"svc {' '.join(words)}: {found.returncode}\n{found.stdout}{found.stderr}"
+        found = subprocess.run(self.command(*words), env=self.environment, capture_output=True,
+                               text=True, timeout=PATIENCE, check=False)
+        assert found.returncode == 0, f"svc {' '.join(words)}: {found.returncode}\n{found.stderr}"
         return found.stdout
 
-    def get(self, path: str, root: Path | None = None) -> Any:
+    def get(self, path: str) -> Any:
         """The JSON of a GET over the Unix socket."""
         from cli.transport import local
 
-        return local(str(root or self.root)).get(path)
+        return local(str(self.root)).get(path)
 
     def events(self, path: str) -> list[dict[str, Any]]:
         """The events of an operation that has ended."""
@@ -184,13 +185,10 @@ class Daemon:
 
         return [json.loads(each[1]) for each in local(str(self.root)).events(path) if each is not None]
 
-    def operation(self, number: str = "") -> dict[str, Any]:
-        """The newest operation, or that one."""
-        listed: list[dict[str, Any]] = self.get("/v1/operations")["operations"]
-        return next(one for one in listed if number in ("", one["id"]))
-
-    def guest_root(self, service: str, rid: str = "container.0") -> Path:
-        return self.root / "var/lib/encap/services" / service / f"{rid}.root"
+    def operation(self) -> dict[str, Any]:
+        """The newest operation."""
+        listed: list[dict[str, Any]] = self.get("/v1/operations?limit=1")["operations"]
+        return listed[0]
 
     def guest_pid(self, service: str, rid: str = "container.0") -> int:
         """The agent of a guest of type process."""
@@ -208,10 +206,10 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def daemon(settings: str = "", *, cluster: bool = False, services: dict[str, str] | None = None) -> Iterator[Daemon]:
+def daemon(*, cluster: bool = False, services: dict[str, str] | None = None) -> Iterator[Daemon]:
     """A daemon that is ready; `services`: name -> text; `cluster`: with a CA, so that it may have guests."""
     with folder() as root:
-        found = Daemon(root / "hv1", settings=settings)
+        found = Daemon(root / "hv1")
         for name, text in (services or {}).items():
             found.write(name, text)
         if cluster:
@@ -232,7 +230,3 @@ def _sweep(root: Path) -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
         except OSError:
             continue  # it ended meanwhile, or is another user's
-
-
-def written(document: Any) -> str:
-    return json.dumps(document, separators=(",", ":"))

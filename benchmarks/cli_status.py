@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -32,10 +33,11 @@ def cluster_file(resources: int) -> str:
         'last-rc-change="1" exec-time="1" queue-time="0" op-digest="x"/></lrm_resource>'
         for n in range(resources))
     return (
-        '<cib crm_feature_set="3.16.2" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0" '
-        'have-quorum="1" dc-uuid="1"><configuration><crm_config><cluster_property_set id="c"><nvpair id="s" '
-        'name="stonith-enabled" value="false"/></cluster_property_set></crm_config><nodes><node id="1" '
-        f'uname="n1"/></nodes><resources>{primitives}</resources><constraints/></configuration><status>'
+        '<cib crm_feature_set="3.16.2" validate-with="pacemaker-3.9" epoch="1" num_updates="0" '
+        'admin_epoch="0" have-quorum="1" dc-uuid="1"><configuration><crm_config>'
+        '<cluster_property_set id="c"><nvpair id="s" name="stonith-enabled" '
+        'value="false"/></cluster_property_set></crm_config><nodes><node id="1" uname="n1"/></nodes>'
+        f"<resources>{primitives}</resources><constraints/></configuration><status>"
         '<node_state id="1" uname="n1" in_ccm="true" crmd="online" join="member" expected="member" '
         f'crm-debug-origin="x"><lrm id="1"><lrm_resources>{history}</lrm_resources></lrm></node_state>'
         "</status></cib>\n")
@@ -48,8 +50,9 @@ def main() -> None:
         cib.write(cluster_file(50))
         cib.flush()
         plain = dict(os.environ)
-        measures = [lambda: process_time(served.command("status", "web"), plain),
-                    lambda: process_time([sys.executable, "-I", "-c", "pass"], plain)]
+        measures: list[Callable[[], float]] = [
+            lambda: process_time(served.command("status", "web"), plain),
+            lambda: process_time([sys.executable, "-I", "-c", "pass"], plain)]
         if peer:
             measures.append(lambda: process_time([str(peer), "-1"], {**plain, "CIB_file": cib.name}))
         for each in measures:

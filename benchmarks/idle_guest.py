@@ -4,13 +4,16 @@ The guest holds one service without check commands. Measured over a minute, once
 once under a hypervisor's daemon that listens to it: memory (proportional set size, MiB),
 wakeups (voluntary context switches of all its threads a second) and time on a processor
 (percent of one core, from schedstat: the clock ticks of utime and stime are too coarse for
-so little). Without a peer: `pacemaker-remoted` takes 2 wakeups and 0.017 % on such a machine.
+so little). Peer, in the same minute: an interpreter whose event loop wakes once a second and
+does nothing, which is the least that looking at files once a second costs.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,24 +33,50 @@ type = flag
 tags = encap
 """
 ALONE = "[DEFAULT]\nnodes = hv1\n[fs#1]\ntype = flag\n"
+NOTHING = """\
+import asyncio
+async def nothing():
+    while True:
+        await asyncio.sleep(1)
+asyncio.run(nothing())
+"""
 SETTLE = 12.0
 """Seconds after a start that do not count as idle."""
 
 
-def watched(pid: int, settle: float, seconds: float) -> tuple[float, float, float]:
+@dataclass(frozen=True, slots=True)
+class Sight:
     """MiB, wakeups a second, percent of a core."""
-    time.sleep(settle)
-    began, woken, worked = time.monotonic(), wakeups(pid), processor_seconds(pid)
-    time.sleep(seconds)
-    passed = time.monotonic() - began
-    return (private_memory(pid), (wakeups(pid) - woken) / passed,
-            100 * (processor_seconds(pid) - worked) / passed)
+
+    memory: float
+    woken: float
+    worked: float
 
 
-def figures(name: str, found: tuple[float, float, float]) -> list[Figure]:
-    memory, woken, worked = found
-    return [Figure(f"{name}: PSS", memory, 64, "MiB"), Figure(f"{name}: wakeups", woken, 2, "/s"),
-            Figure(f"{name}: processor", worked, 0.05, "%")]
+def watched(pid: int, settle: float, seconds: float) -> tuple[Sight, Sight]:
+    """What a process takes, and what the peer takes at the same time."""
+    with subprocess.Popen([sys.executable, "-I", "-c", NOTHING]) as peer:
+        try:
+            time.sleep(settle)
+            pids = (pid, peer.pid)
+            began = time.monotonic()
+            before = [(wakeups(each), processor_seconds(each)) for each in pids]
+            time.sleep(seconds)
+            passed = time.monotonic() - began
+            found = [Sight(private_memory(each), (wakeups(each) - woken) / passed,
+                           100 * (processor_seconds(each) - worked) / passed)
+                     for each, (woken, worked) in zip(pids, before, strict=True)]
+        finally:
+            peer.kill()
+    return found[0], found[1]
+
+
+def figures(name: str, found: tuple[Sight, Sight]) -> list[Figure]:
+    agent, peer = found
+    return [Figure(f"{name}: PSS", agent.memory, 64, "MiB"),
+            Figure(f"{name}: wakeups", agent.woken, 2, "/s"),
+            Figure(f"{name}: processor", agent.worked, 0.05, "%"),
+            Figure(f"{name}: processor of the peer that does nothing", peer.worked, None, "%")]
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ def all_probed(served: Daemon, services: int) -> bool:
         documents = json.loads((served.root / "run/encap/status.json").read_text())["services"]
     except FileNotFoundError:
         return False
-    return len(documents) == services and all(r["status"] != "undef" for d in documents for r in d["resources"])
+    rows = [row for document in documents for row in document["resources"]]
+    return len(documents) == services and all(row["status"] != "undef" for row in rows)
 
 
 def run(served: Daemon, services: int) -> tuple[float, float, float, float]:

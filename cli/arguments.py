@@ -167,7 +167,6 @@ ROWS: dict[str, Row] = {
     ),
     "--keep": _flag("--keep", help="leave it running, and print how to talk to it"),
     "--lxc": _flag("--lxc", help="a real LXC container and real addresses (root)"),
-    "--image": _value("--image", metavar="TAR", help="with --lxc: the root file system of the guest"),
     "--verbose": _flag("--verbose", help="show the logs of the daemons when something fails"),
 }
 

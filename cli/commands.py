@@ -296,9 +296,10 @@ COMMANDS: dict[str, Command] = {
     "demo": Command(
         "cli.demo:demo",
         "A tour on this machine: two hypervisors, a guest, a service; no root needed.",
-        "--keep --lxc --image --verbose",
+        "--keep --lxc --verbose",
         "svc demo",
         "svc demo --keep",
+        "svc demo --lxc",
     ),
 }
 

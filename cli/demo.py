@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cli.exits import DONE, FAILED, INTERRUPTED, Trouble
@@ -130,7 +131,7 @@ class Tour:
         """The service's, once everything that it names is in place."""
         script = self.root / "application.py"
         script.write_text(APPLICATION)
-        return CONFIG.format(python=sys.executable, script=script)
+        return CONFIG.format(python=quote(sys.executable), script=script)
 
     def seen_by_guest(self, path: str) -> dict[str, Any]:
         """A document of the guest's own daemon, from its socket, wherever hv1's driver put it."""

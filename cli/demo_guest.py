@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from cli.demo_machine import PREFIX
 
@@ -118,7 +119,7 @@ def _configure(etc: Path) -> None:
 
 
 def _programs(folder: Path) -> None:
-    python = _quoted(sys.executable)
+    python = quote(sys.executable)
     for name, words in (
         ("agentd", f"{python} -I -m agentd"),
         ("svc", f"{python} -I -m cli.main"),
@@ -129,13 +130,9 @@ def _programs(folder: Path) -> None:
     (folder / "first.py").write_text(FIRST)
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
 def _escaped(path: Path) -> str:
     """As a word of fstab(5)."""
-    return "".join(f"\\{ord(sign):03o}" if sign in " \t\n\\#" else sign for sign in str(path))
+    return "".join(f"\\{ord(sign):03o}" if sign in " \t\n\\" else sign for sign in str(path))
 
 
 def links() -> Iterator[tuple[Path, Path]]:
@@ -160,15 +157,15 @@ def shown() -> list[tuple[Path, Path]]:
 
 def _system() -> Iterator[Path]:
     yield from (path for path in SYSTEM if path.exists())
+    own = (*OPENED, Path("/usr/local/sbin"))
     for folder in OPENED:
-        yield from (path for path in sorted(folder.glob("*")) if path not in (*OPENED, Path("/usr/local/sbin")))
+        yield from (path for path in sorted(folder.glob("*")) if path not in own)
 
 
-def python_folders() -> list[Path]:
-    """The folders that the running Python needs: its environment, the one beneath, each through which
-    a link to the interpreter leads, and the product's own."""
+def python_folders(program: Path = Path(sys.executable)) -> list[Path]:
+    """The folders that this Python needs: its environment, the one beneath, each through which a
+    link to the interpreter leads, and the product's own."""
     found = [Path(sys.prefix), Path(sys.base_prefix)]
-    program = Path(sys.executable)
     for _ in range(40):  # as many links as the kernel follows
         found.append(program.parent.parent)
         if not program.is_symlink():

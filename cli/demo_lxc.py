@@ -15,10 +15,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cli import demo as tours
-from cli.demo_guest import ADDRESS, SERVICE_ADDRESS, container, make
+from cli.demo_guest import SERVICE_ADDRESS, container, make
 from cli.demo_machine import ADDRESSES, Order
 from cli.exits import DONE, FAILED, USAGE, Trouble
 from cli.terminal import Terminal
@@ -220,7 +221,7 @@ class LxcTour(tours.Tour):
             place = self.root / node / "lxc" / tours.GUEST
             place.mkdir(parents=True)
             (place / "config").write_text(container(tours.GUEST, rootfs))
-        return CONFIG.format(root=self.root, address=SERVICE_ADDRESS, python=sys.executable)
+        return CONFIG.format(root=self.root, address=SERVICE_ADDRESS, python=quote(sys.executable))
 
     def seen_by_guest(self, path: str) -> dict[str, Any]:
         told = self.run(*self.attach("svc", "status", tours.SERVICE, "--json"))

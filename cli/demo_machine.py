@@ -54,10 +54,13 @@ def main(words: list[str]) -> int:
     order = Order(**json.loads(words[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent(signal.SIGKILL)
+    # Held back until it reaches process 1 too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     first = os.fork()
     if not first:
         os._exit(_guarded(lambda: _first(order)))
     signal.signal(signal.SIGTERM, lambda *_: _kill(first))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _, status = os.waitpid(first, 0)
     return os.waitstatus_to_exitcode(status)
 
@@ -73,6 +76,7 @@ def _first(order: Order) -> int:
     """Process 1."""
     outside = int(Path("/proc/self").readlink().name)  # the number of this process for those out there
     _die_with_parent(signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.set_inheritable(order.answer, False)
     try:
         arrange(Path(order.root), order.group)
@@ -123,7 +127,7 @@ def collect(until: int = 0) -> int:
         try:
             pid, status = os.wait()
         except ChildProcessError:
-            signal.sigwait({signal.SIGCHLD})
+            signal.sigtimedwait({signal.SIGCHLD}, 1)  # not for ever, so that a request to end is heard
             continue
         if pid == until:
             return os.waitstatus_to_exitcode(status)

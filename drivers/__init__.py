@@ -21,8 +21,17 @@ from agentd.core.rows import GROUP_ROWS
 from drivers.base import Driver
 
 BUILTIN: dict[str, str] = {
+    "container.kvm": "drivers.container.kvm.driver:Kvm",
     "container.lxc": "drivers.container.lxc:Lxc",
     "container.process": "drivers.container.process:Process",
+    "container.xen": "drivers.container.xen:Xen",
+    "container.zone": "drivers.container.zone:Zone",
+    "container.jail": "drivers.container.jail:Jail",
+    "container.openvz": "drivers.container.openvz:Openvz",
+    "container.vbox": "drivers.container.vbox:Vbox",
+    "container.ldom": "drivers.container.ldom:Ldom",
+    "container.hpvm": "drivers.container.hpvm:Hpvm",
+    "container.srp": "drivers.container.srp:Srp",
     "ip.host": "drivers.ip.host:Address",
     **{f"fs.{name}": "drivers.fs.mounted:Mounted" for name in ("ext2", "ext3", "ext4", "xfs", "btrfs")},
     "fs.tmpfs": "drivers.fs.mounted:Tmpfs",
@@ -38,21 +47,7 @@ BUILTIN: dict[str, str] = {
 }
 
 LATER: dict[str, tuple[str, ...]] = {
-    "container": (
-        "esx",
-        "hpvm",
-        "kvm",
-        "xen",
-        "ldom",
-        "vbox",
-        "ovm",
-        "zone",
-        "srp",
-        "jail",
-        "openvz",
-        "openstack",
-        "vcloud",
-    ),
+    "container": ("esx", "ovm", "openstack", "vcloud"),
     "disk": ("vg", "lv", "loop", "md", "zpool", "drbd", "raw", "disk"),
     "fs": ("zfs", "nfs", "vxfs"),
     "ip": ("netns", "route", "cni"),

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from agentd.core.errors import ActionFailed, Silent
 from agentd.core.keywords import Keyword
 from agentd.core.model import Resource
 from agentd.core.status import LogLine, Probe, Status
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class StateUnknown(Silent):
 
 
 class Host(Protocol):
-    """The machine as drivers see it: the one door to commands, processes, files and time.
+    """The machine as drivers see it: the one door to commands, libraries, processes, files, time.
 
     `probe` reads and takes any exit code for an answer; `run` changes and raises
     CommandFailed. Both raise Silent when the command misses its deadline (its process
@@ -84,6 +86,15 @@ class Host(Protocol):
 
     async def kill(self, pid: int, signal: int, *, group: bool = True) -> bool:
         """Signal a process group; False when it is already gone."""
+        ...
+
+    async def work(self, call: Callable[[], T], *, key: str, timeout: float = 30, limit: int = 4) -> T:
+        """Run a call of a blocking library in a worker thread; what it returns or raises.
+
+        `key` names the backend for people. It has at most `limit` threads, and a call that
+        misses its deadline keeps its own until it comes back: Silent for who asked, and at
+        once for those who ask while all threads are held so.
+        """
         ...
 
     async def read(self, path: str, limit: int = 1 << 20) -> str: ...
@@ -196,3 +207,13 @@ class Exporting(Protocol):
 
     async def export(self) -> Mapping[str, str]: ...
     async def define(self, files: Mapping[str, str]) -> None: ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """Can tell the states of all its guests on a machine with one question."""
+
+    @classmethod
+    async def states(cls, host: Host, options: Mapping[str, Any]) -> Mapping[str, ContainerState]:
+        """Name -> state. A guest that is not named may still be defined. `options`: of any of them."""
+        ...

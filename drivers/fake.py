@@ -134,6 +134,10 @@ class FakeContainer(Container):
         if await machine(self).obey("kill", "stop"):
             await machine(self).become(ContainerState.DOWN)
 
+    async def discard_guest(self) -> None:
+        if await machine(self).obey("kill"):
+            await machine(self).become(ContainerState.DOWN)
+
     async def pause(self) -> None:
         await machine(self).become(ContainerState.PAUSED)
 

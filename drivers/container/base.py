@@ -2,17 +2,19 @@
 
 A type says how to read the state of its guest and how to start, shut down and kill it.
 This module owns what is alike: graceful, wait, force, wait; unknown is never down; a
-guest that survived force is marked and shown as stuck.
+guest that survived force is marked and shown as stuck; a guest in migration is left alone;
+one that was saved is never woken up, since its memory may be older than its disks.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
 from typing import ClassVar
 
 from agentd.core.converters import duration
-from agentd.core.errors import ActionFailed, EncapError, NotFound, Silent
+from agentd.core.errors import ActionFailed, EncapError, NotFound, NotSupported, Silent
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine, Probe, Status
 from drivers.base import ContainerState, Driver, Pausable
@@ -25,6 +27,14 @@ SETTLE_SECONDS = 3.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OVER = (ContainerState.ABSENT, ContainerState.DOWN)
+_DEAF = (ContainerState.CRASHED, ContainerState.SAVED)
+"""No use asking these for a clean shutdown, and none to wait for it."""
+
+_STOP = "stop it first"
+_FIRST = {
+    ContainerState.MIGRATING: "wait for the end of the migration, or cancel it with its tool",
+    ContainerState.SAVED: "a stop throws its memory away; resume it by hand if it ran nowhere else since",
+}
 _STATUS = {
     ContainerState.UP: Status.UP,
     ContainerState.ABSENT: Status.DOWN,
@@ -53,11 +63,14 @@ TIMEOUTS = (
 )
 
 
-class Container(Driver):
-    """A guest of this machine."""
+class Guest(Driver):
+    """What a type has to tell of its guest, and what it may."""
 
     KEYWORDS: ClassVar[tuple[Keyword, ...]] = (NAME, *TIMEOUTS)
     LABEL = "{name}"
+    ASK_EVERY: ClassVar[float] = math.inf
+    """After how many seconds a request for a clean shutdown is sent again: a guest that boots hears none."""
+    DIES_WITHIN: ClassVar[float] = KILL_SECONDS
 
     @property
     def name(self) -> str:
@@ -77,16 +90,38 @@ class Container(Driver):
     @abstractmethod
     async def kill_guest(self) -> None: ...
 
+    async def discard_guest(self) -> None:
+        """Throw away what was saved of the guest: its memory."""
+        raise NotSupported(
+            f"{self.name} is saved, and its tool has no command to forget that",
+            hint="remove what was saved by hand, or resume the guest if it has run nowhere else since",
+        )
+
+    async def clear_guest(self) -> None:
+        """Before a start: take away what is left of a guest that crashed, if anything is."""
+        return
+
+    async def release_guest(self) -> None:
+        """After a stop: give back what a guest that is down still holds on this machine."""
+        return
+
     async def notes(self) -> tuple[LogLine, ...]:
-        """What else is worth a line under the container; asked after `state`."""
+        """What else is worth a line under the container; asked after `state`, and not of an absent guest."""
         return ()
+
+
+class Container(Guest):
+    """A guest of this machine: in which order its type is asked, and how long."""
 
     async def probe(self) -> Probe:
         try:
             state = await self._marked_state()
-            notes = await self.notes()
         except EncapError as error:
             return Probe(Status.UNDEF, (LogLine("warn", error.text),), ContainerState.UNKNOWN)
+        try:
+            notes = () if state is ContainerState.ABSENT else await self.notes()
+        except EncapError as error:  # the state is known all the same
+            notes = (LogLine("info", f"more about {self.name} cannot be told: {error.text}"),)
         status = _STATUS.get(state, Status.WARN)
         if status is Status.WARN:
             notes = (LogLine("warn", f"{self.name} is {state}"), *notes)
@@ -100,32 +135,66 @@ class Container(Driver):
             return
         if state is not ContainerState.STARTING:
             if state not in (*_OVER, ContainerState.CRASHED):
-                raise ActionFailed(f"{self.name} is {state}, so it is not started", hint="stop it first")
-            await self.start_guest()
+                raise ActionFailed(
+                    f"{self.name} is {state}, so it is not started", hint=_FIRST.get(state, _STOP)
+                )
+            if state is ContainerState.CRASHED:
+                await self.clear_guest()
+            try:
+                await self.start_guest()
+            except ActionFailed:
+                if (await self._look())[0] not in (ContainerState.UP, ContainerState.STARTING):
+                    raise  # else somebody was faster
         await self._wait_until_up()
 
     async def stop(self) -> None:
         state = await self.state()
-        if state in _OVER:
-            return
+        if state is ContainerState.MIGRATING:
+            raise ActionFailed(f"{self.name} is migrating, so it is not stopped", hint=_FIRST[state])
+        if state not in _OVER:
+            await self._bring_down(state)
+        await self.release_guest()
+
+    async def _bring_down(self, state: ContainerState) -> None:
         if state is ContainerState.PAUSED and isinstance(self, Pausable):
             await self.resume()  # a paused guest hears no request
-        deadline = self.host.now() + float(self.options["stop_timeout"])
-        if state is not ContainerState.CRASHED:
-            try:
-                await self.shutdown_guest(float(self.options["stop_timeout"]))
-            except (ActionFailed, Silent):
-                deadline = self.host.now()  # it cannot be asked, or did not do it: force
-        if await self._is_over_by(deadline, in_vain=(ContainerState.CRASHED,)):
+        if state not in _DEAF and await self._asked_down():
             return
-        await self.kill_guest()
-        if not await self._is_over_by(self.host.now() + KILL_SECONDS):
+        trouble = ""
+        try:
+            await (self.discard_guest() if state is ContainerState.SAVED else self.kill_guest())
+        except (ActionFailed, Silent) as error:  # it may have gone down by itself: the state tells
+            trouble = f"; {error.text}"
+        if not await self._is_over_by(self.host.now() + self.DIES_WITHIN):
             await self.host.write(self.run_path("stuck"), "survived a forced stop\n")
             raise ActionFailed(
-                f"{self.name} is stuck: it survived a forced stop for {KILL_SECONDS:g} s",
+                f"{self.name} is stuck: it survived a forced stop for {self.DIES_WITHIN:g} s{trouble}",
                 code="stuck",
                 hint="look for processes that wait for a dead disk or mount",
             )
+
+    async def _asked_down(self) -> bool:
+        """Ask for a clean shutdown until the guest is down, or `stop_timeout` is over."""
+        left = float(self.options["stop_timeout"])
+        end, again = self.host.now() + left, False
+        while True:
+            try:
+                await self.shutdown_guest(left)
+            except (ActionFailed, Silent):
+                if not again:  # it cannot be asked, or did not do it
+                    return await self._is_over_by(self.host.now())
+            again = True
+            left = end - self.host.now()
+            last = left <= self.ASK_EVERY
+            try:
+                if await self._is_over_by(self.host.now() + min(left, self.ASK_EVERY), in_vain=_DEAF):
+                    return True
+            except EncapError:
+                if last:
+                    raise
+            if last or (await self._look())[0] in _DEAF:
+                return False
+            left = end - self.host.now()
 
     async def _marked_state(self) -> ContainerState:
         state = await self.state()

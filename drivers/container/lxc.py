@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 
@@ -10,8 +9,9 @@ from agentd.core.converters import absolute_path
 from agentd.core.errors import ActionFailed, InvalidRequest, NotFound
 from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
-from drivers.base import CommandFailed, ContainerState, Result, StateUnknown
+from drivers.base import CommandFailed, ContainerState, Result
 from drivers.container.base import Container
+from drivers.container.tools import refused, usable
 
 _STATES = {
     "STOPPED": ContainerState.DOWN,
@@ -71,7 +71,7 @@ class Lxc(Container):
             return ContainerState.ABSENT
         found = dict(re.findall(r"^([\w.]+)(?::| =)\s*(\S*)", answer.out, re.MULTILINE))
         if answer.code or found.get("State") not in _STATES:
-            raise StateUnknown(f"lxc-info: {_first_line(answer)}")
+            raise refused("lxc-info", answer)
         self._autostart = found.get("lxc.start.auto", "0") not in ("0", "")
         return _STATES[found["State"]]
 
@@ -150,15 +150,7 @@ class Lxc(Container):
 
     async def addresses(self) -> tuple[str, ...]:
         answer = await self.host.probe(*self._tool("lxc-info"), "-iH")
-        found = []
-        for word in answer.out.split():
-            try:
-                address = ipaddress.ip_address(word)
-            except ValueError:
-                continue
-            if not (address.is_loopback or address.is_link_local or address.is_unspecified):
-                found.append(address)
-        return tuple(str(address) for address in sorted(found, key=lambda address: address.version))
+        return usable(answer.out.split())
 
     async def export(self) -> Mapping[str, str]:
         return {"config": await self.host.read(self._config)}
@@ -186,8 +178,3 @@ class Lxc(Container):
             return ""
         errors = [line.partition(" - ")[2] or line for line in lines if " ERROR " in line]
         return "".join(f"; {line.strip()}" for line in errors[-2:])[:400]
-
-
-def _first_line(answer: Result) -> str:
-    said = (answer.err.strip() or answer.out.strip()).splitlines()
-    return said[0][:200] if said else f"exit {answer.code} and no output"

@@ -26,7 +26,7 @@ listen = ["127.0.0.1:{port}"]
 join_listen = ["127.0.0.1:0"]
 status_interval = 1
 sync_interval = 2
-guest_silence = 3
+guest_silence = 7
 peer_timeout = 2
 """
 
@@ -142,6 +142,13 @@ class Machine:
 
     def guest_root(self, service: str = "web", rid: str = "container.0") -> Path:
         return self.root / "var/lib/encap/services" / service / f"{rid}.root"
+
+    def guest_settings(self, node: str, service: str = "web", rid: str = "container.0", more: str = "") -> None:
+        """Settings of a guest that was not started yet: it looks every second, as hypervisors do here."""
+        folder = self.guest_root(service, rid) / "etc/encap"
+        folder.mkdir(parents=True)
+        text = f'node = "{node}"\nlisten = ["127.0.0.1:0"]\nstatus_interval = 1\n{more}'
+        (folder / "agentd.toml").write_text(text)
 
     def guest_pid(self, service: str = "web", rid: str = "container.0") -> int:
         """The agent of a guest of type process."""

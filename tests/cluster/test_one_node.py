@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from typing import Any
 
@@ -158,3 +159,57 @@ def test_a_reload_refuses_bad_settings_and_the_daemon_goes_on(machine: Machine) 
         assert time.monotonic() < until, "the bad settings were never refused"
         time.sleep(0.05)
     assert machine.svc("ls").returncode == 0
+
+
+NOTE = """\
+import os, sys
+with open("{log}", "a") as log:
+    print(sys.argv[1], os.environ["ENCAP_ACTION"], os.environ["ENCAP_RID"] or "web", file=log)
+sys.exit(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+"""
+
+
+def noted(machine: Machine, head: str, section: str) -> str:
+    """A service whose commands write into a file what they were started for; {note} is such a command."""
+    script = machine.file("note.py", NOTE.format(log=machine.root / "notes"))
+    note = f"{sys.executable} -I {script}"
+    return f"[DEFAULT]\nnodes = hv1\n{head}\n[fs#1]\ntype = flag\n{section}\n".replace("NOTE", note)
+
+
+def notes(machine: Machine) -> list[str]:
+    file = machine.root / "notes"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def test_commands_before_and_after_an_action_and_its_resources(machine: Machine) -> None:
+    created(machine, noted(machine, "pre_start = NOTE a\nblocking_post_start = NOTE f\npre_stop = NOTE g",
+                           "pre_start = NOTE b 1\nblocking_pre_start = NOTE c\npost_start = NOTE d 1\n"
+                           "blocking_post_start = NOTE e"))
+    machine.ok("start", "web")
+    assert notes(machine) == ["a start web", "b start fs#1", "c start fs#1", "d start fs#1", "e start fs#1",
+                              "f start web"]
+    machine.ok("shutdown", "web")
+    assert notes(machine)[-1] == "g stop web"
+
+
+@pytest.mark.parametrize(("head", "section", "left"), [
+    ("blocking_pre_start = NOTE x 1", "", "down"), ("", "blocking_pre_start = NOTE x 1", "down"),
+    ("", "blocking_post_start = NOTE x 1", "down"), ("blocking_post_start = NOTE x 1", "", "down"),
+    ("rollback = false", "blocking_post_start = NOTE x 1", "up"),
+], ids=["before the whole", "before a resource", "after a resource", "after the whole", "nothing is undone"])
+def test_a_blocking_command_that_fails_fails_the_start(
+    machine: Machine, head: str, section: str, left: str,
+) -> None:
+    created(machine, noted(machine, head, section))
+    failed = machine.svc("start", "web")
+    assert failed.returncode == 1
+    assert "blocking_p" in failed.stdout + failed.stderr
+    assert {r["rid"]: r["status"] for r in status(machine)["resources"]}["fs#1"] == left
+
+
+def test_a_resource_waits_for_nothing_that_it_requires_and_says_so(machine: Machine) -> None:
+    created(machine, "[DEFAULT]\nnodes = hv1\n[fs#1]\ntype = flag\n[fs#2]\ntype = flag\nstart_requires = fs#1\n")
+    failed = machine.svc("start", "web", "--rid", "fs#2")
+    assert failed.returncode == 1
+    assert "fs#2 requires fs#1 to be up or stdby up, and it is down" in failed.stdout + failed.stderr
+    machine.ok("start", "web")

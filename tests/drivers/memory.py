@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from agentd.core.build import build
 from agentd.core.config import parse
@@ -12,6 +13,7 @@ from agentd.core.model import Resource
 from drivers import catalogue
 from drivers.base import CommandFailed, Driver, Host, Result, Setting
 
+T = TypeVar("T")
 SETTING = Setting("shop", "hv1", "/var/lib/encap/services/shop", "/run/encap/services/shop")
 
 
@@ -94,6 +96,14 @@ class MemoryHost:
 
     async def kill(self, pid: int, signal: int, *, group: bool = True) -> bool:
         raise AssertionError(f"not expected: kill {pid}")
+
+    async def work(self, call: Callable[[], T], *, key: str, timeout: float = 30, limit: int = 4) -> T:
+        """Runs it here and now: a library under test does not block."""
+        self.calls.append(f"work {key}")
+        if self.hanging:
+            self.clock += timeout
+            raise Silent(f"{key}: no answer within {timeout:g} s")
+        return call()
 
     async def read(self, path: str, limit: int = 1 << 20) -> str:
         if path not in self.files:

@@ -1,228 +1,75 @@
 """What every type of container must do alike, whatever its tools: one suite, one world per type.
 
-A world is a simulated hypervisor of that type. To put another type under the suite, write
-its world and add it to `WORLDS`.
+A world is a simulated hypervisor of that type, in `worlds/`. To put another type under the
+suite, write its world and add it to `WORLDS`.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import pytest
 
-from agentd.core.errors import ActionFailed, EncapError, NotFound, Silent
+from agentd.core.errors import ActionFailed, EncapError, InvalidRequest, NotFound, NotSupported, Silent
 from agentd.core.status import Status
-from drivers.base import Addressable, ContainerState, Executing, Pausable, Result
-from drivers.container.base import Container
+from drivers import BUILTIN
+from drivers.base import Addressable, ContainerState, Executing, Exporting, Listing, Pausable, Result
+from drivers.container.tools import Listed
 
-from .memory import SETTING, MemoryHost, make
+from .worlds.base import MARK, ToolWorld, World
+from .worlds.fake import FakeWorld
+from .worlds.hpvm import HpvmWorld
+from .worlds.jail import JailWorld
+from .worlds.kvm import KvmWorld
+from .worlds.ldom import LdomWorld
+from .worlds.lxc import LxcWorld
+from .worlds.openvz import OpenvzWorld
+from .worlds.prlctl import PrlctlWorld
+from .worlds.process import ProcessWorld
+from .worlds.srp import SrpWorld
+from .worlds.vbox import VboxWorld
+from .worlds.xen import XenWorld
+from .worlds.zone import ZoneWorld
 
-
-class World(MemoryHost, ABC):
-    """A hypervisor in memory with one guest, c1. The guest may ignore what it is told."""
-
-    type: ClassVar[str]
-    states: ClassVar[tuple[ContainerState, ...]] = (
-        ContainerState.ABSENT,
-        ContainerState.DOWN,
-        ContainerState.STARTING,
-        ContainerState.UP,
-        ContainerState.PAUSED,
+WORLDS: dict[str, type[World]] = {
+    world.type: world
+    for world in (
+        FakeWorld,
+        HpvmWorld,
+        JailWorld,
+        KvmWorld,
+        LdomWorld,
+        LxcWorld,
+        OpenvzWorld,
+        ProcessWorld,
+        SrpWorld,
+        VboxWorld,
+        XenWorld,
+        ZoneWorld,
     )
-    starting_takes = 0.0
-    ignores_shutdown = False
-    survives_kill = False
-    garbage = False
+}
+WORLDS["prlctl"] = PrlctlWorld  # the other tool of type openvz
+NAMES = sorted(WORLDS)
+COMMANDED = sorted(name for name in NAMES if issubclass(WORLDS[name], ToolWorld) and name != "vbox")
+"""Types whose tool lists all guests as a text."""
 
-    def driver(self) -> Container:
-        found = make("container#1", self.type, self, name="c1", start_timeout=20, stop_timeout=10)
-        assert isinstance(found, Container)
-        return found
-
-    @abstractmethod
-    def put(self, state: ContainerState) -> None:
-        """Bring the guest into a state behind the driver's back."""
-
-    @abstractmethod
-    def running(self) -> bool: ...
-
-    @abstractmethod
-    def starts(self) -> int:
-        """How often a guest was started."""
+LISTED = sorted([*COMMANDED, "kvm"])
 
 
-class LxcWorld(World):
-    """Answers as the lxc-* tools do."""
-
-    type = "lxc"
-    WORDS: ClassVar = {
-        "STOPPED": ContainerState.DOWN,
-        "RUNNING": ContainerState.UP,
-        "FROZEN": ContainerState.PAUSED,
-    }
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.word, self.ready_at = "STOPPED", 0.0
-        self.files["/var/lib/lxc/c1/config"] = "lxc.uts.name = c1\n"
-
-    def put(self, state: ContainerState) -> None:
-        if state is ContainerState.ABSENT:
-            self.files.pop("/var/lib/lxc/c1/config")
-        elif state is ContainerState.STARTING:
-            self.word, self.ready_at = "RUNNING", self.clock + 3
-        else:
-            self.word = next(word for word, known in self.WORDS.items() if known is state)
-
-    def running(self) -> bool:
-        return self.word != "STOPPED"
-
-    def starts(self) -> int:
-        return sum(call.startswith("lxc-start") for call in self.calls)
-
-    async def tool(self, argv: tuple[str, ...], stdin: bytes | None) -> Result:
-        assert argv[1:3] == ("-n", "c1")
-        tool, arguments = argv[0], argv[3:]
-        if tool == "lxc-info" and self.garbage:
-            return Result(0, "\x00\xff State? maybe\n")
-        if tool == "lxc-info":
-            if "/var/lib/lxc/c1/config" not in self.files:
-                return Result(1, "", "c1 doesn't exist\n")
-            word = "STARTING" if self.running() and self.clock < self.ready_at else self.word
-            return Result(0, f"State:          {word}\nlxc.start.auto = 0\n")
-        if tool == "lxc-start":
-            self.word, self.ready_at = "RUNNING", self.clock + self.starting_takes
-        elif tool == "lxc-unfreeze":
-            self.word = "RUNNING"
-        elif tool == "lxc-stop" and arguments[0] == "--nokill":
-            if self.ignores_shutdown:
-                self.clock += float(arguments[2])
-                return Result(1)
-            self.word = "STOPPED"
-        elif tool == "lxc-stop" and arguments == ("-k",) and not self.survives_kill:
-            self.word = "STOPPED"
-        return Result(0)
+def having(*states: ContainerState) -> list[str]:
+    """The types whose guests can be in these states."""
+    return [name for name in NAMES if set(states) <= set(WORLDS[name].states)]
 
 
-class ProcessWorld(World):
-    """A process table; its guest is process 4711."""
-
-    type = "process"
-    states = (ContainerState.ABSENT, ContainerState.DOWN, ContainerState.UP, ContainerState.PAUSED)
-    ROOT: ClassVar = f"{SETTING.state}/container.1.root"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.letter, self.started = "", 0
-        self.files["/proc/sys/kernel/random/boot_id"] = "5e1f\n"
-        self.files[f"{self.ROOT}/etc/encap/agentd.toml"] = 'node = "c1"\n'
-
-    def put(self, state: ContainerState) -> None:
-        record = f"{SETTING.run}/container.1.pid"
-        if state is ContainerState.ABSENT:
-            self.files.clear()
-        elif state in (ContainerState.UP, ContainerState.PAUSED):
-            self.letter = "T" if state is ContainerState.PAUSED else "S"
-            self.files[record] = "4711 1000 5e1f\n"
-        elif state is ContainerState.DOWN:
-            self.letter = ""
-            self.files.pop(record, None)
-
-    def running(self) -> bool:
-        return bool(self.letter)
-
-    def starts(self) -> int:
-        return self.started
-
-    async def read(self, path: str, limit: int = 1 << 20) -> str:
-        if self.hanging:
-            self.clock += 30
-            raise Silent(f"cannot read {path}: no answer within 30 s")
-        if path.endswith(".pid") and self.garbage:
-            return "nonsense"
-        if path == "/proc/4711/stat":
-            if not self.letter or self.missing:  # its agent has died, so that a tool looks for what is left
-                raise NotFound(f"{path} does not exist")
-            return f"4711 (agentd) ) x) {self.letter}{' 0' * 18} 1000 0 0"
-        return await super().read(path, limit)
-
-    async def spawn(
-        self,
-        argv: Sequence[str],
-        *,
-        log: str,
-        env: Mapping[str, str] | None = None,
-        cwd: str = "/",
-        user: str = "",
-        umask: int | None = None,
-    ) -> int:
-        assert shlex.join(argv).endswith(f"run --root {self.ROOT}")
-        assert env is not None
-        assert env.keys() == {"ENCAP_ROOT", "ENCAP_BOOT"}
-        assert env["ENCAP_ROOT"] == self.ROOT
-        self.letter, self.started = "S", self.started + 1
-        return 4711
-
-    async def kill(self, pid: int, signal: int, *, group: bool = True) -> bool:
-        assert pid == 4711
-        if signal == 18:
-            self.letter = "S"
-        elif not (self.ignores_shutdown if signal == 15 else self.survives_kill):
-            self.letter = ""
-        return True
-
-    async def tool(self, argv: tuple[str, ...], stdin: bytes | None) -> Result:
-        assert argv[-1] == self.ROOT
-        assert argv[-2].endswith("leftovers.py")
-        return Result(0, "4711" if self.letter and self.survives_kill else "")
+def only(names: list[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("world", names, indirect=True)
 
 
-class FakeWorld(World):
-    """A folder in memory."""
-
-    type = "fake"
-    FOLDER: ClassVar = f"{SETTING.state}/container.1.fake"
-
-    def put(self, state: ContainerState) -> None:
-        self.files[f"{self.FOLDER}/state"] = f"{state}\n"
-
-    def running(self) -> bool:
-        return self.files.get(f"{self.FOLDER}/state", "down").strip() not in ("down", "absent")
-
-    def starts(self) -> int:
-        return int(self.files.get("starts", "0"))
-
-    async def write(self, path: str, text: str, mode: int = 0o600) -> None:
-        if path == f"{self.FOLDER}/state" and text == "up\n":
-            self.files["starts"] = str(self.starts() + 1)
-        await super().write(path, text, mode)
-
-    async def read(self, path: str, limit: int = 1 << 20) -> str:
-        if path == f"{self.FOLDER}/orders":
-            orders = {
-                "ignore shutdown": self.ignores_shutdown,
-                "ignore kill": self.survives_kill,
-                "garbage": self.garbage,
-                "hang probe": self.hanging,
-                "missing": self.missing,
-            }
-            return "\n".join(order for order, given in orders.items() if given)
-        state = await super().read(path, limit)
-        if state == "starting\n" and self.clock >= 3:
-            return "up\n"
-        return state
-
-
-WORLDS = {world.type: world for world in (LxcWorld, ProcessWorld, FakeWorld)}
-
-
-@pytest.fixture(params=sorted(WORLDS))
+@pytest.fixture(params=NAMES)
 def world(request: pytest.FixtureRequest) -> World:
-    found: World = WORLDS[request.param]()
+    name, _, version = str(request.param).partition("-")
+    found = WORLDS[name]()
+    found.old = version == "old"
     return found
 
 
@@ -230,16 +77,15 @@ STATUSES = {
     ContainerState.ABSENT: Status.DOWN,
     ContainerState.DOWN: Status.DOWN,
     ContainerState.UP: Status.UP,
-    ContainerState.PAUSED: Status.WARN,
-    ContainerState.STARTING: Status.WARN,
 }
 
 
 @pytest.mark.parametrize(
     ("world", "state"),
     [
-        pytest.param(name, state, id=f"{name}-{state}")
-        for name in sorted(WORLDS)
+        pytest.param(name + version, state, id=f"{name}{version}-{state}")
+        for name in NAMES
+        for version in (("", "-old") if issubclass(WORLDS[name], ToolWorld) else ("",))
         for state in WORLDS[name].states
     ],
     indirect=["world"],
@@ -247,7 +93,7 @@ STATUSES = {
 async def test_each_state_has_its_status(world: World, state: ContainerState) -> None:
     world.put(state)
     found = await world.driver().probe()
-    assert (found.state, found.status) == (state, STATUSES[state])
+    assert (found.state, found.status) == (state, STATUSES.get(state, Status.WARN))
     assert bool(found.log) is (found.status is Status.WARN), (
         "a warning has its reason, and nothing else has one"
     )
@@ -274,7 +120,7 @@ async def test_a_tool_that_hangs_is_unknown_with_the_reason(world: World) -> Non
     world.hanging = True
     found = await world.driver().probe()
     assert found.status is Status.UNDEF
-    assert re.search("no answer within 30 s", found.log[0].text)
+    assert re.search(r"no answer within \d+ s", found.log[0].text)
 
 
 @pytest.mark.parametrize("verb", ["start", "stop"])
@@ -300,11 +146,7 @@ async def test_a_start_of_a_running_guest_starts_nothing(world: World) -> None:
     assert world.starts() == 0
 
 
-@pytest.mark.parametrize(
-    "world",
-    [name for name in sorted(WORLDS) if ContainerState.STARTING in WORLDS[name].states],
-    indirect=True,
-)
+@only(having(ContainerState.STARTING))
 async def test_a_start_while_it_is_starting_only_waits(world: World) -> None:
     world.put(ContainerState.STARTING)
     await world.driver().start()
@@ -312,9 +154,50 @@ async def test_a_start_while_it_is_starting_only_waits(world: World) -> None:
     assert world.clock >= 3
 
 
-async def test_a_paused_guest_is_not_started(world: World) -> None:
-    world.put(ContainerState.PAUSED)
-    with pytest.raises(ActionFailed, match="c1 is paused"):
+NOT_STARTED = (
+    ContainerState.PAUSED,
+    ContainerState.SAVED,
+    ContainerState.STOPPING,
+    ContainerState.MIGRATING,
+    ContainerState.STUCK,
+)
+
+
+@pytest.mark.parametrize(
+    ("world", "state"),
+    [(name, state) for name in NAMES for state in NOT_STARTED if state in WORLDS[name].states],
+    indirect=["world"],
+)
+async def test_a_guest_that_is_neither_up_nor_down_is_not_started(
+    world: World, state: ContainerState
+) -> None:
+    world.put(state)
+    with pytest.raises(ActionFailed, match=f"c1 is {state}") as caught:
+        await world.driver().start()
+    assert caught.value.hint
+    assert world.starts() == 0
+
+
+# Of hpvm, Invalid is the configuration: a start does not mend that.
+@only([name for name in having(ContainerState.CRASHED) if name != "hpvm"])
+async def test_a_crashed_guest_is_cleared_away_and_started(world: World) -> None:
+    world.put(ContainerState.CRASHED)
+    await world.driver().start()
+    assert (await world.driver().probe()).status is Status.UP
+    assert world.starts() == 1
+
+
+@only([name for name in NAMES if name not in ("fake", "process")])
+async def test_a_start_that_somebody_else_was_faster_with_is_a_start(world: World) -> None:
+    world.somebody_was_faster = True
+    await world.driver().start()
+    assert (await world.driver().probe()).status is Status.UP
+
+
+@only([name for name in NAMES if name not in ("fake", "process")])
+async def test_an_absent_guest_is_not_started(world: World) -> None:
+    world.put(ContainerState.ABSENT)
+    with pytest.raises((ActionFailed, NotFound)):
         await world.driver().start()
     assert world.starts() == 0
 
@@ -331,6 +214,7 @@ async def test_a_stop_of_a_stopped_guest_is_nothing(world: World) -> None:
     assert not any("stop" in call for call in world.calls)
 
 
+@only(having(ContainerState.PAUSED))
 async def test_a_paused_guest_is_stopped_too(world: World) -> None:
     world.put(ContainerState.PAUSED)
     await world.driver().stop()
@@ -361,8 +245,213 @@ async def test_a_forced_stop_that_fails_is_an_error_and_shown_as_stuck_until_it_
     assert (await world.driver().probe()).status is Status.UP, "the mark is gone"
 
 
-def test_abilities_are_seen_by_the_methods_that_a_type_has(world: World) -> None:
+@only(having(ContainerState.PAUSED))
+async def test_a_guest_is_paused_and_goes_on(world: World) -> None:
+    world.put(ContainerState.UP)
     driver = world.driver()
     assert isinstance(driver, Pausable)
-    assert isinstance(driver, Executing) is (world.type != "fake")
-    assert isinstance(driver, Addressable) is (world.type != "fake")
+    await driver.pause()
+    assert (await world.driver().probe()).state is ContainerState.PAUSED
+    await driver.resume()
+    assert (await world.driver().probe()).state is ContainerState.UP
+
+
+@only(having(ContainerState.SAVED))
+async def test_a_stop_of_a_saved_guest_throws_its_memory_away_and_never_wakes_it(world: World) -> None:
+    world.put(ContainerState.SAVED)
+    if world.discards:
+        await world.driver().stop()
+        assert (await world.driver().probe()).status is Status.DOWN
+    else:
+        with pytest.raises(NotSupported, match="c1 is saved"):
+            await world.driver().stop()
+        assert (await world.driver().probe()).state is ContainerState.SAVED
+    assert world.starts() == 0
+    assert not any("resume" in call for call in world.calls)
+
+
+@only(having(ContainerState.MIGRATING))
+async def test_a_migrating_guest_is_not_stopped(world: World) -> None:
+    world.put(ContainerState.MIGRATING)
+    with pytest.raises(ActionFailed, match="c1 is migrating"):
+        await world.driver().stop()
+    assert (await world.driver().probe()).state is ContainerState.MIGRATING
+
+
+@only(having(ContainerState.CRASHED))
+async def test_a_crashed_guest_is_not_asked_but_taken_away(world: World) -> None:
+    world.put(ContainerState.CRASHED)
+    await world.driver().stop()
+    assert not world.running()
+    assert world.clock < 10
+
+
+@only(having(ContainerState.STUCK))
+async def test_a_guest_that_its_tool_calls_stuck_is_killed_at_once_or_after_it_was_asked(
+    world: World,
+) -> None:
+    world.put(ContainerState.STUCK)
+    await world.driver().stop()
+    assert not world.running()
+
+
+@pytest.mark.parametrize("verb", ["start", "stop"])
+async def test_a_tool_that_hangs_ends_an_action_as_silence(world: World, verb: str) -> None:
+    world.put(ContainerState.UP)
+    world.hanging = True
+    with pytest.raises(Silent):
+        await getattr(world.driver(), verb)()
+    world.hanging = False
+    assert world.running()
+
+
+@only([name for name in NAMES if name == "kvm" or issubclass(WORLDS[name], ToolWorld)])
+async def test_a_stop_waits_for_a_slow_guest(world: World) -> None:
+    world.put(ContainerState.UP)
+    world.stopping_takes = 6
+    await world.driver().stop()
+    assert (await world.driver().probe()).status is Status.DOWN
+    assert 6 <= world.clock < 10
+
+
+@only(["openvz", "vbox"])
+async def test_a_tool_that_is_busy_is_asked_again(world: World) -> None:
+    assert isinstance(world, ToolWorld)
+    world.busy = 3
+    await world.driver().start()
+    assert world.starts() == 1
+    world.busy = 1000
+    with pytest.raises(ActionFailed, match="locked"):
+        await world.driver().pause()  # type: ignore[attr-defined]
+
+
+@only([name for name in NAMES if WORLDS[name].autostarts])
+async def test_a_guest_that_starts_by_itself_has_a_warning_and_the_command_that_mends_it(
+    world: World,
+) -> None:
+    world.put(ContainerState.UP)
+    world.autostart = True
+    found = await world.driver().probe()
+    assert found.status is Status.UP
+    (line,) = found.log
+    assert line.level == "warn"
+    assert line.text.partition(MARK)[2].split()[0] in (
+        "sed", "rm", "zonecfg", "sysrc", "vzctl", "VBoxManage", "ldm", "hpvmmodify", "srp", "virsh",
+    )  # fmt: skip
+
+
+@only([name for name in NAMES if WORLDS[name].executes])
+async def test_a_command_in_the_guest_gets_its_words_and_its_input_and_its_exit_code_comes_back(
+    world: World,
+) -> None:
+    world.put(ContainerState.UP)
+    driver = world.driver()
+    assert isinstance(driver, Executing)
+    words = ("printf", "two words", "it's", "$HOME; reboot", "")
+    result = await driver.execute(*words, stdin=b"input")
+    assert (result.code, result.out) == world_says(world, words)
+
+
+def world_says(world: World, words: tuple[str, ...]) -> tuple[int, str]:
+    result = world.inside(words, b"input")
+    return result.code, result.out
+
+
+@only([name for name in NAMES if WORLDS[name].executes and name != "process"])
+async def test_a_command_in_a_guest_that_is_down_is_an_error_and_no_answer(world: World) -> None:
+    driver = world.driver()
+    assert isinstance(driver, Executing)
+    with pytest.raises(ActionFailed, match="c1 is not running"):
+        await driver.execute("true")
+
+
+@only([name for name in NAMES if WORLDS[name].address])
+async def test_the_address_of_the_guest_is_told(world: World) -> None:
+    world.put(ContainerState.UP)
+    driver = world.driver()
+    assert isinstance(driver, Addressable)
+    assert await driver.addresses() == (world.address,)
+
+
+@only([name for name in NAMES if WORLDS[name].export])
+async def test_the_definition_of_a_guest_travels(world: World) -> None:
+    driver = world.driver()
+    assert isinstance(driver, Exporting)
+    files = await driver.export()
+    assert list(files) == [world.export]
+    with pytest.raises(InvalidRequest, match="one file"):
+        await driver.define({**files, "../../etc/passwd": ""})
+
+    other = type(world)()
+    other.put(ContainerState.ABSENT)
+    receiver = other.driver()
+    assert isinstance(receiver, Exporting)
+    await receiver.define(files)
+    assert (await other.driver().probe()).state is ContainerState.DOWN
+    assert await receiver.export() == files
+    await other.driver().start()
+    assert (await other.driver().probe()).status is Status.UP
+
+
+@only(LISTED)
+async def test_two_hundred_guests_cost_one_question(world: World) -> None:
+    assert isinstance(world, (ToolWorld, KvmWorld))
+    world.put(ContainerState.UP)
+    world.crowd(200)
+    driver = world.driver()
+    assert isinstance(driver, Listing)
+    found = await type(driver).states(world, driver.options)
+    assert {name for name, state in found.items() if state is ContainerState.UP} >= {"c1", "g0", "g199"}
+    assert len(world.calls) == 1
+
+
+@only(COMMANDED)
+async def test_a_list_that_was_cut_proves_nothing(world: World) -> None:
+    assert isinstance(world, ToolWorld)
+    world.put(ContainerState.ABSENT)
+    world.crowd(3000)
+    found = await world.driver().probe()
+    assert (found.state, found.status) == (ContainerState.UNKNOWN, Status.UNDEF)
+
+
+UNHEARD_OF = {
+    "hpvm": (":On:", ":Odd:"),
+    "jail": ("ACTIVE", "ODD"),
+    "ldom": ("=active", "=odd"),
+    "openvz": ("running", "odd"),
+    "srp": ("started", "odd"),
+    "xen": ("------", "---s?-"),
+    "zone": (":running:", ":???:"),
+}
+
+
+@only([name for name in COMMANDED if name in UNHEARD_OF])
+@pytest.mark.parametrize(("odd", "other"), [("c1", "g0"), ("g0", "c1")])
+async def test_a_word_that_is_not_known_makes_one_guest_unknown(world: World, odd: str, other: str) -> None:
+    assert isinstance(world, ToolWorld)
+    world.put(ContainerState.UP)
+    world.crowd(1)
+    driver = world.driver()
+    assert isinstance(driver, Listed)
+    out = (await world.tool(type(driver).QUERY, None)).out
+    at = out.index(odd)
+    seen = type(driver).read(Result(0, out[:at] + out[at:].replace(*UNHEARD_OF[world.type], 1)))
+    assert seen[odd].state is ContainerState.UNKNOWN
+    assert seen[other].state is ContainerState.UP
+
+
+def test_abilities_are_seen_by_the_methods_that_a_type_has(world: World) -> None:
+    driver = world.driver()
+    assert isinstance(driver, Pausable) is (ContainerState.PAUSED in world.states)
+    assert isinstance(driver, Executing) is world.executes
+    assert isinstance(driver, Addressable) is bool(world.address)
+    assert isinstance(driver, Exporting) is (
+        bool(world.export) if world.exporting is None else world.exporting
+    )
+    assert isinstance(driver, Listing) is (world.type in LISTED)
+
+
+def test_every_type_with_a_driver_has_a_world() -> None:
+    assert {f"container.{WORLDS[name].type}" for name in NAMES} == {
+        name for name in BUILTIN if name.startswith("container.")
+    }

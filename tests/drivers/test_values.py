@@ -14,7 +14,12 @@ from drivers import processes
 from drivers.app.base import account, environment, launcher, octal, return_codes
 from drivers.app.systemd import object_path, unit_name
 from drivers.container.base import container_name
+from drivers.container.jail import addresses_of
 from drivers.container.lxc import signal_name
+from drivers.container.tools import usable
+from drivers.container.vbox import account as owner
+from drivers.container.xen import restores
+from drivers.container.zone import attach_options
 from drivers.fs.directory import permissions
 from drivers.fs.mounted import mount_options, source
 from drivers.fs.mountinfo import mounted_on, mounts
@@ -36,6 +41,14 @@ from .transcript import Player
         (container_name, "ünï"),
         (container_name, "x" * 65),
         (signal_name, "SIGKILL; reboot"),
+        (addresses_of, "192.0.2.7 -R"),
+        (addresses_of, "192.0.2.300"),
+        (addresses_of, "em0|192.0.2.7/24"),
+        (attach_options, "-u -R /"),
+        (attach_options, "--help"),
+        (owner, "-u"),
+        (owner, "root:wheel"),
+        (owner, "a b"),
         (source, "-o remount"),
         (source, "../../dev/sda"),
         (source, "UUID=$(reboot)"),
@@ -98,12 +111,35 @@ def test_refused_with_a_sentence(convert: Callable[[str], Any], text: str) -> No
         (unit_name, "a.timer", "a.timer"),
         (unit_name, "getty@tty1.service", "getty@tty1.service"),
         (source, "LABEL=data", "LABEL=data"),
+        (addresses_of, "192.0.2.7,192.0.2.8  2001:db8::7", ("192.0.2.7", "192.0.2.8", "2001:db8::7")),
+        (attach_options, "-x deny-zbe-clone", ("-x", "deny-zbe-clone")),
+        (owner, "vbox_1", "vbox_1"),
         (container_name, " deb1.opensvc.com ", "deb1.opensvc.com"),
     ],
 )
 def test_means(convert: Callable[[str], Any], text: str, value: object) -> None:
     assert convert(text) == value
     assert type(convert(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("XENDOMAINS_SAVE=/var/lib/xen/save\nXENDOMAINS_RESTORE=true\n", True),
+        ("XENDOMAINS_SAVE='/s' # here\n XENDOMAINS_RESTORE=true", True),
+        ("XENDOMAINS_SAVE=\nXENDOMAINS_RESTORE=true\n", False),
+        ("XENDOMAINS_SAVE=/s\nXENDOMAINS_RESTORE=false\n", False),
+        ("# XENDOMAINS_SAVE=/s\nXENDOMAINS_RESTORE=true\n", False),
+        ("", False),
+    ],
+)
+def test_what_saves_and_restores_xen_domains(settings: str, expected: bool) -> None:
+    assert restores(settings) is expected
+
+
+def test_addresses_that_others_can_reach() -> None:
+    words = ["::1", "2001:db8::7/64", "127.0.0.1", "0.0.0.0", "192.0.2.7/24", "fe80::1", "dhcp", "", "-"]
+    assert usable(words) == ("192.0.2.7", "2001:db8::7")
 
 
 def test_the_place_of_a_unit_on_the_bus() -> None:

@@ -25,7 +25,7 @@ or the value of another verb. Several pairs of ``do`` and ``gives`` may follow o
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,6 +129,11 @@ class Player:
 
     async def kill(self, pid: int, signal: int, *, group: bool = True) -> bool:
         return self.answer(f"kill {pid} {int(signal)}{' group' if group else ''}") == "yes"
+
+    async def work(
+        self, call: Callable[[], object], *, key: str, timeout: float = 30, limit: int = 4
+    ) -> object:
+        raise AssertionError(f"a transcript has no libraries, and the driver works on {key}")
 
     async def read(self, path: str, limit: int = 1 << 20) -> str:
         text = self.answer(f"read {path}")

@@ -18,14 +18,19 @@ TOOLS = {
     "arping": "iputils-arping", "ping": "iputils-ping", "mke2fs": "e2fsprogs",
     "unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux",
 }  # fmt: skip
+VIRTUAL_TOOLS = {
+    "libvirtd": "libvirt-daemon-system", "virsh": "libvirt-clients", "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static", "cpio": "cpio",
+}  # fmt: skip
+"""What the tests with virtual machines need besides."""
 
 
-def missing() -> str:
+def missing(tools: dict[str, str] = TOOLS) -> str:
     """Why there can be no lab here, "" when there can."""
     if os.geteuid() != 0:
         return "real machines need root"
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    packages = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool, path=path)})
+    packages = sorted({package for tool, package in tools.items() if not shutil.which(tool, path=path)})
     if packages:
         return f"real machines need {' '.join(packages)}: make lab-packages"
     return ""

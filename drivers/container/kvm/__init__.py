@@ -1,0 +1,1 @@
+"""KVM by libvirt: the library as plain calls, what its states mean, and the driver."""
