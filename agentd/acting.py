@@ -133,8 +133,8 @@ class Actions:
 
 def _check_place(service: Service, request: Request, caller: Caller) -> None:
     """In one of several guests of a failover encap level, only a hypervisor may start: it knows
-    the others. Raises Refused."""
-    starts = read_verb(request.action).name in ("start", "restart")
+    the others. Raises Refused. A resource of the instance that is up here is restarted all the same."""
+    starts = read_verb(request.action).name in ("start", "restart") and not caller.by_itself
     if service.level is Level.ENCAP and starts and not caller.origin[0] and service.topology != "flex" \
             and len(service.nodes) > 1:
         others = ", ".join(node for node in service.nodes if node != service.node)

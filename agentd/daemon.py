@@ -139,7 +139,7 @@ class Daemon:
         watchdog = Watchdog(notify, notify.watchdog_interval)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._settle()),
+                group.create_task(self.settle()),
                 group.create_task(watchdog.run(lambda: not self._stop.is_set())),
                 group.create_task(periodic(1.0, 0.2, self._look, _report,
                                            sleep=self._interval("status_interval"))),
@@ -157,13 +157,13 @@ class Daemon:
         """A pause of a share of the interval in force, which a reload may have changed."""
         return lambda share: asyncio.sleep(share * float(getattr(self._force.settings, key)))
 
-    async def _settle(self) -> None:
-        """Name the results of what an earlier run left behind; open the join door."""
-        try:
-            await self._joining.refresh()
-            await self._resolving.all()
-        except EncapError as error:
-            _report(error)
+    async def settle(self) -> None:
+        """Open the join door; name the results of what an earlier run left behind."""
+        for each in (self._joining.refresh, self._resolving.all):
+            try:
+                await each()
+            except Exception as error:  # noqa: BLE001 - told, and no reason for the daemon to end
+                _report(error)
 
     async def _look(self) -> None:
         await self._parts.inspector.refresh_all()
@@ -232,7 +232,8 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
     members.joining = joining
     subscriptions = Subscriptions(
         peers, clock, lambda: force.settings.guest_silence, lambda service, node: guests.part(service, node),
-        lambda node: guests.locate(node), inspector.tell, lambda node, boot: monitor.introduced(node, boot))
+        lambda node: guests.locate(node), inspector.tell,
+        lambda node, boot: monitor.reboots.introduced(node, boot))
     replicator = Replicator(
         lambda: force.settings.node, registry, store, peers, types,
         lambda service, rid: guests.running(service, rid),
@@ -240,7 +241,7 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
     guests = Guests(registry, inspector, subscriptions)
     enrolling = Enrolling(paths, members)
     readiness = Readiness(guests, peers, subscriptions, enrolling, replicator.into_guest,
-                          lambda service, node, boot: monitor.met(service, node, boot), clock)
+                          lambda service, node, boot: monitor.reboots.met(service, node, boot), clock)
     knowledge = Knowledge(inspector, peers, facts)
     claims = Claims(lambda: force.settings.node, store.claims, store.audit, peers,
                     Looking(registry, inspector, knowledge, peers, subscriptions),

@@ -27,7 +27,7 @@ from agentd.core.errors import (
 from agentd.core.names import is_rid
 from agentd.core.plan import Request, Step
 from agentd.core.reply import clean
-from agentd.executor import Done, SkippedStep, TakenBack, UnknownStep
+from agentd.executor import Done, LeftOver, SkippedStep, TakenBack, UnknownStep
 from agentd.operation import Operation
 from agentd.peers import Peers
 from api.errors import error_from
@@ -91,7 +91,7 @@ class Delegate:
             document = await self._follow(followed)
         finally:
             cancelling.cancel()
-        return _ending(document, followed)
+        return _ending(document, followed, starts=self._step.action in ("start", "restart"))
 
     async def _begin(self, body: Mapping[str, Any]) -> str | SkippedStep:
         """Hand the request over; the id of the operation. One that is busy is waited for, or
@@ -241,7 +241,7 @@ def request_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def _ending(document: Mapping[str, Any], followed: _Followed) -> Ending:
+def _ending(document: Mapping[str, Any], followed: _Followed, *, starts: bool) -> Ending:
     """How the step ended, from how the other agent's operation did."""
     result, told = document.get("result"), document.get("problem")
     known = told if isinstance(told, Mapping) else {}
@@ -252,14 +252,10 @@ def _ending(document: Mapping[str, Any], followed: _Followed) -> Ending:
         return Done(started=tuple(followed.started)) if followed.acted else SkippedStep("nothing to do")
     if result == "unknown":
         return UnknownStep(text or "the other agent does not know how it ended")
-    error = error_from({**known, "detail": text or f"{result}"}, 500)
-    if isinstance(error, Silent):
-        error = ActionFailed(error.text, hint=error.hint, code=error.code)
-    undone = document.get("undone")
-    # An agent that was killed in the middle has taken nothing back.
-    if undone is True or (undone is None and error.code != "interrupted"):
-        raise TakenBack(error.text, hint=error.hint, code=error.code) from error
-    raise error
+    error, undone = error_from({**known, "detail": text or f"{result}"}, 500), document.get("undone")
+    # An agent that was killed in the middle of a start has taken nothing back.
+    back = undone is True or (undone is None and not (starts and error.code == "interrupted"))
+    raise (TakenBack if back else LeftOver)(error.text, hint=error.hint, code=error.code) from error
 
 
 def _is_older(running: Mapping[str, Any], number: str) -> bool:

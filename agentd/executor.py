@@ -60,6 +60,10 @@ class TakenBack(ActionFailed):
     """A step that failed and has itself undone what it did: there is nothing left to undo."""
 
 
+class LeftOver(ActionFailed):
+    """A step that failed by half, and did not take back what it did."""
+
+
 class LeftAlone(Silent):
     """How a step ended is not known, and what it was about was there before: it is not undone."""
 
@@ -92,13 +96,17 @@ async def execute(
 
     `perform` does one step (also the undo of one, which keeps the step's id) and raises
     EncapError. `verify` looks at the whole after the last step; what it raises fails the
-    operation and undoes it. Raises ValueError for a plan whose steps wait for one another.
+    operation and undoes it, but Silent, which makes it unknown. Raises ValueError for a plan
+    whose steps wait for one another.
     """
     list(plan.waves())
     run = _Run(plan, perform, emit, cancel)
     await run.forward()
     if run.problem is None and not run.waiting and verify is not None:
         run.problem = await run.verified(verify)
+        if isinstance(run.problem, Silent):
+            # Every step was seen to end well: that is not taken back because one look failed.
+            return run.unknown(run.problem.text, None)
     if run.problem is None and not run.waiting:
         return Outcome("succeeded", notes=tuple(run.notes))
     undoing = asyncio.ensure_future(run.take_back())
@@ -205,6 +213,8 @@ class _Run:
             return
         if isinstance(error, Silent):
             self.doubtful[step.id] = error.text
+        if isinstance(error, LeftOver) and not step.undo:
+            self.undone[step.id] = error
         # Of several failures the first is the cause; the others are told as events.
         self.problem = self.problem or error
         self._tell(step, Kind.FAILED, error.text)
@@ -229,10 +239,13 @@ class _Run:
         doubt = [n for n in self.doubtful if n in lost or n not in self.undone]
         if doubt:
             texts = "; ".join(self.doubtful[n] for n in doubt)
-            problem = EncapError(texts, code="unknown", hint="svc status --refresh shows what is known now")
-            return Outcome("unknown", undone, problem, tuple(self.notes))
+            return self.unknown(texts, undone)
         result = "cancelled" if self.cancelled or (self.problem and self.cancel.is_set()) else "failed"
         return Outcome(result, undone, self.problem, tuple(self.notes))
+
+    def unknown(self, text: str, undone: bool | None) -> Outcome:
+        problem = EncapError(text, code="unknown", hint="svc status --refresh shows what is known now")
+        return Outcome("unknown", undone, problem, tuple(self.notes))
 
     def _redeemed(self, number: int, error: EncapError) -> bool:
         """An agent that was silent when asked to undo is proven stopped by its container's stop."""

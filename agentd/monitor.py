@@ -6,6 +6,7 @@ Nothing is started by the daemon's own start: only a new boot of the machine cou
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,14 +14,14 @@ from typing import Any
 
 from agentd.acting import Actions
 from agentd.chaining import Caller, Means
-from agentd.core.errors import Busy, EncapError, HeldElsewhere, Silent
-from agentd.core.known import IS_DOWN
+from agentd.core.errors import Busy, EncapError, HeldElsewhere, Silent, StorageTrouble
+from agentd.core.expectation import RESTS
 from agentd.core.model import Level
-from agentd.core.placement import counted
 from agentd.core.plan import Request
 from agentd.core.restarting import Budget, look
 from agentd.core.status import LogLine
 from agentd.operations import Operations
+from agentd.rebooting import Reboots
 from agentd.registry import Held, Registry
 from agentd.timers import stamp
 
@@ -29,6 +30,8 @@ log = logging.getLogger("encap.monitor")
 WHO = "monitor"
 BOOT_RETRY = 10.0
 """Seconds between two tries of a start at boot that could not be decided."""
+STARTS = "starts"
+"""Kept with a service that is to be started because of the boot, until that was begun."""
 
 
 class Monitor:
@@ -39,41 +42,30 @@ class Monitor:
         self._registry, self._operations, self._actions, self._means = registry, operations, actions, means
         self._boot = boot
         self._budgets: dict[str, dict[str, Budget]] = {}
-        self._rebooted: dict[tuple[str, str], float] = {}
-        # (service, guest) -> when it said that it booted anew.
+        self.reboots = Reboots(registry, means.guests, means.knowledge, means.facts, means.store.flags,
+                               means.clock)
         self._waiting: dict[str, tuple[float, str]] = {}
         # Services to start because of the boot: when to try next, and what for they wait.
 
     async def begin(self) -> None:
         """At the daemon's start: is this another boot than that of its last run?"""
         known = self._facts("").get("boot")
+        if known not in (None, self._boot):
+            for held in self._registry:
+                if _starts_at_boot(held):
+                    await self._keep(held.name, STARTS, True)
+                if self._facts(held.name).get("expected"):
+                    await self._keep(held.name, RESTS, True)
         if known != self._boot:
             await self._keep("", "boot", self._boot)
-        if known not in (None, self._boot):
-            now = self._means.clock.monotonic()
-            self._waiting = {held.name: (now, "") for held in self._registry if _starts_at_boot(held)}
+        now, names = self._means.clock.monotonic(), [held.name for held in self._registry]
+        self._waiting = {name: (now, "") for name in names if self._facts(name).get(STARTS)}
 
     def begun(self, service: str) -> None:
         """A user acts on the service: what waited to be done by itself is theirs now, and
         resources have all their tries again."""
         self._waiting.pop(service, None)
         self._budgets.pop(service, None)
-
-    async def met(self, service: str, node: str, boot: str) -> None:
-        """A start of the service came to a guest in this boot, and does what is to be done in it."""
-        await self.introduced(node, boot)
-        self._rebooted.pop((service, node), None)
-
-    async def introduced(self, node: str, boot: str) -> None:
-        """A guest said in which boot it is."""
-        key = f"boot {node}"
-        known = self._facts("").get(key)
-        if known == boot:
-            return
-        await self._keep("", key, boot)
-        for held in self._registry if known is not None else ():
-            if any(guest.node == node for guest in held.service.guests):
-                self._rebooted[held.name, node] = self._means.clock.monotonic()
 
     # --- for the status document
 
@@ -88,26 +80,41 @@ class Monitor:
     # --- once a second
 
     async def look(self) -> None:
-        """Act on what is due. An error about one service keeps no other from its turn."""
-        for held in list(self._registry):
-            try:
-                await self._look_at(held)
-            except EncapError as error:
-                log.warning("%s: %s", held.name, error.text)
+        """Act on what is due. A service that is waited for keeps no other from its turn, nor does
+        an error about it."""
+        waiting = [held for held in self._registry if held.name in self._waiting]
+        for held in [held for held in self._registry if held.name not in self._waiting]:
+            await self._look_safely(held)
+        await asyncio.gather(*(self._look_safely(held) for held in waiting))
+
+    async def _look_safely(self, held: Held) -> None:
+        try:
+            await self._look_at(held)
+        except EncapError as error:
+            log.warning("%s: %s", held.name, error.text)
+        except Exception:
+            log.exception("%s: an error of the program", held.name)
 
     async def _look_at(self, held: Held) -> None:
-        name = held.name
-        frozen = self._facts(name).get("frozen")
+        name, facts = held.name, self._facts(held.name)
+        frozen = facts.get("frozen")
         if frozen and _is_past(frozen.get("until"), self._means.clock.wall()):
             await self._act(name, Request("thaw", local=True))
             return
+        if name not in self._waiting and facts.pop(STARTS, None):
+            await self._means.store.flags.clear(name, STARTS)
         if frozen or self._operations.running(name) is not None:
             return
         if name in self._waiting:
             await self._start_at_boot(held)
-        elif self._facts(name).get("expected"):
-            await self._rejoin(held)
-            await self._restart(held)
+        elif facts.get("expected"):
+            guest = await self.reboots.due(held)
+            if guest is not None:
+                log.info("%s booted anew: %s is started in it again", guest.node, name)
+                if await self._act(name, Request("start", slave=(guest.node,), local=True)):
+                    await self.reboots.settled(name, guest.node)
+            elif not facts.get(RESTS):
+                await self._restart(held)
 
     async def _start_at_boot(self, held: Held) -> None:
         due, _why = self._waiting[held.name]
@@ -115,31 +122,21 @@ class Monitor:
         if now < due:
             return
         service = held.service
-        nodes = (service.node,) if service.topology == "flex" else ()
+        request = Request("start", nodes=(service.node,) if service.topology == "flex" else ())
         try:
-            await self._actions.act(held.name, Request("start", nodes=nodes), Caller("boot", by_itself=True))
+            # Looked at first: each try that is refused would leave an operation behind.
+            await self._actions.plan(held.name, request)
+            if held.name in self._waiting:  # nobody has acted meanwhile
+                await self._actions.act(held.name, request, Caller("boot", by_itself=True))
             self._waiting.pop(held.name, None)
-        except (HeldElsewhere, Silent, Busy) as error:
+        except (HeldElsewhere, Silent, Busy, StorageTrouble) as error:
             log.info("%s: start at boot: %s", held.name, error.text)
-            self._waiting[held.name] = (now + BOOT_RETRY, _waiting_for(error))
+            if held.name in self._waiting:
+                self._waiting[held.name] = (now + BOOT_RETRY, _waiting_for(error))
             self._means.inspector.tell(held.name)
         except EncapError:
             self._waiting.pop(held.name, None)
             raise
-
-    async def _rejoin(self, held: Held) -> None:
-        """A guest that booted anew gets its part started again, once it told that it is down."""
-        for guest in held.service.guests:
-            since = self._rebooted.get((held.name, guest.node))
-            report = self._means.guests.report(held.name, guest.container)
-            if since is None or report is None or report.received is None or report.received <= since:
-                continue
-            del self._rebooted[held.name, guest.node]
-            inside = self._means.knowledge.here(held).inside(guest)
-            if any(inside.get(r.rid) in IS_DOWN for r in counted(guest.resources)):
-                log.info("%s booted anew: %s is started in it again", guest.node, held.name)
-                await self._act(held.name, Request("start", slave=(guest.node,), local=True))
-                return
 
     async def _restart(self, held: Held) -> None:
         inspector = self._means.inspector
@@ -152,11 +149,14 @@ class Monitor:
             log.info("%s: %s down and started again", held.name, ", ".join(due))
             await self._act(held.name, Request("start", rids=due, local=True))
 
-    async def _act(self, name: str, request: Request) -> None:
+    async def _act(self, name: str, request: Request) -> bool:
+        """Whether it was begun; not where somebody was quicker: the next look sees what came of it."""
         try:
             await self._actions.act(name, request, Caller(WHO, by_itself=True))
         except Busy as error:
-            log.info("%s: %s", name, error.text)  # somebody was quicker; the next look sees what came of it
+            log.info("%s: %s", name, error.text)
+            return False
+        return True
 
     def _facts(self, name: str) -> dict[str, Any]:
         return self._means.facts.get(name, {})

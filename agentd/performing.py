@@ -1,7 +1,5 @@
-"""Carrying out a plan of this node: each step against its driver, or handed to another agent.
-
-A step probes, acts if needed and probes again: only the last probe says that it is done.
-"""
+"""Carrying out a plan of this node: the steps of resources, the parts of other agents, and what
+follows from the end."""
 
 from __future__ import annotations
 
@@ -9,22 +7,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from agentd.chaining import Caller, Chain, Found, Means
+from agentd.changing import IS_DOWN, IS_UP, Change
 from agentd.core.claims import Claim, instance_name, order
-from agentd.core.errors import ActionFailed, EncapError, NotSupported, Silent, StorageTrouble
+from agentd.core.errors import ActionFailed, EncapError, Silent, StorageTrouble
 from agentd.core.events import Happening, Kind
-from agentd.core.expectation import Ended, after
-from agentd.core.model import Level, Resource
+from agentd.core.expectation import RESTS, Ended, after, starts_anew
+from agentd.core.model import Level
 from agentd.core.plan import Plan, Request, Step
 from agentd.core.planner import plan as plan_here
 from agentd.core.routing import all_nodes
-from agentd.core.status import Probe, Status
-from agentd.executor import Done, Emit, LeftAlone, Outcome, SkippedStep, TakenBack, UnknownStep, execute
+from agentd.core.status import Status
+from agentd.executor import Done, Emit, LeftOver, Outcome, SkippedStep, TakenBack, UnknownStep, execute
 from agentd.operation import Operation
-from agentd.readiness import SHARES
 from agentd.registry import Held
 from agentd.timers import stamp
-from agentd.triggers import Triggers, require
-from drivers.base import ContainerState, Driver
+from agentd.triggers import Triggers
 
 Ending = Done | SkippedStep | UnknownStep
 
@@ -33,8 +30,6 @@ Verify = Callable[[], Awaitable[None]]
 _HALVES = {"start": ("start", "start"), "stop": ("stop", "stop"), "shutdown": ("stop", "stop"),
            "restart": ("stop", "start")}
 """With which commands of DEFAULT an action begins and ends."""
-
-_IS_UP, _IS_DOWN = (Status.UP, Status.STDBY_UP), (Status.DOWN, Status.STDBY_DOWN)
 
 
 class Performer:
@@ -139,7 +134,8 @@ class Performer:
         if step.action == "delete":
             await self._means.texts.remove(self._held.name, self._caller.who)
             return Done()
-        return await self._change(step, emit)
+        return await Change(self._held, self._means, self._operation, self._planned,
+                            self._found).carry_out(step, emit)
 
     # --- what other agents do
 
@@ -157,10 +153,8 @@ class Performer:
         text = problem.text if problem is not None else outcome.result
         if outcome.result == "unknown":
             return UnknownStep(text)
-        if problem is not None and outcome.undone is False:
-            raise problem
         code, hint = (problem.code, problem.hint) if problem is not None else ("cancelled", "")
-        raise TakenBack(text, code=code, hint=hint)
+        raise (LeftOver if outcome.undone is False else TakenBack)(text, code=code, hint=hint)
 
     # --- what this node does
 
@@ -178,77 +172,9 @@ class Performer:
         self._means.inspector.tell(name)
         return Done()
 
-    async def _change(self, step: Step, emit: Emit) -> Ending:
-        held, inspector = self._held, self._means.inspector
-        resource = held.service.resource(step.what)
-        if resource is not None and step.action == "start" and held.service.guest(step.what):
-            emit(Happening(Kind.PHASE, "up"))
-            resource = _with_share(resource)
-        driver = inspector.driver(held, resource) if resource is not None else None
-        if driver is None:
-            raise NotSupported(f"no driver for {step.what}")
-        goal = _IS_UP if step.action == "start" else _IS_DOWN
-        before = await driver.probe()
-        if before.status in goal:
-            return SkippedStep(f"already {goal[0]}")
-        if step.what.startswith("container#"):
-            await self._declare(step, emit)
-        if step.action == "start" and not _was_off(before):
-            return await _left_alone(self._acted_on(driver, step, emit))
-        done = await self._acted_on(driver, step, emit)
-        if step.action == "start":
-            self._found.started.add(step.what)
-        return done
-
-    async def _acted_on(self, driver: Driver, step: Step, emit: Emit) -> Done:
-        """Start or stop, and look; Silent when what came of it cannot be told."""
-        goal = _IS_UP if step.action == "start" else _IS_DOWN
-        inspector, name = self._means.inspector, self._held.name
-        about = {"ENCAP_SERVICE": name, "ENCAP_NODE": self._held.service.node, "ENCAP_RID": step.what}
-        triggers = Triggers(self._means.host, driver.options, about, emit)
-        require(step.what, step.action, driver.options, inspector.status(name))
-        await triggers.before(step.action)
-        await (driver.start() if step.action == "start" else driver.stop())
-        await inspector.refresh(name, [step.what])
-        self._means.guests.look()
-        found = inspector.status(name)[step.what]
-        if found is Status.UNDEF:
-            raise Silent(f"{step.what}: its state cannot be told after {step.action}; a probe will",
-                         code="unknown")
-        if found not in (*goal, Status.NA):
-            raise ActionFailed(f"{step.what} is {found} after {step.action}")
-        await triggers.after(step.action)
-        if step.action == "start":
-            await self._reach(step, emit)
-        return Done()
-
-    async def _declare(self, step: Step, emit: Emit) -> None:
-        """What is about to be done to a container, on disk before it is done. Without that none is
-        started; a stop makes nothing twice, so it goes on."""
-        try:
-            await self._means.store.intents.declare(self._operation.id, self._held.name, step.what,
-                                                    step.action)
-        except StorageTrouble as error:
-            if step.action == "start":
-                raise
-            emit(Happening(Kind.LOG, f"{error.text}; going on"))
-
-    async def _reach(self, step: Step, emit: Emit) -> None:
-        """A guest of which the plan asks nothing (another one is chosen) is brought in step all the
-        same; when that fails, the start of its container has not."""
-        guest = self._held.service.guest(step.what)
-        if guest is None or not guest.resources or any(s.where == guest.node for s in self._planned.values()):
-            return
-        try:
-            await self._means.readiness.bring_up(
-                self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True,
-                cancelling=self._operation.cancelling)
-        except EncapError as error:
-            emit(Happening(Kind.LOG, f"{error.text}; going on"))
-
     def _verifier(self, action: str) -> Verify | None:
         """After a full start avail is up, after a full stop down; or there is nothing to say."""
-        goal = {"start": _IS_UP, "restart": _IS_UP, "stop": _IS_DOWN, "shutdown": _IS_DOWN}.get(action)
+        goal = {"start": IS_UP, "restart": IS_UP, "stop": IS_DOWN, "shutdown": IS_DOWN}.get(action)
         if goal is None:
             return None
 
@@ -271,27 +197,18 @@ class Performer:
             return
         await self._means.inspector.refresh(name)
         await self._means.store.intents.forget(self._operation.id)
-        known = facts.setdefault(name, {})
-        expected = after(bool(known.get("expected")), ended)
-        if expected != bool(known.get("expected")):
-            known["expected"] = expected
-            await self._means.store.flags.set(name, "expected", expected)
+        await remember(self._means, name, ended)
 
 
-def _was_off(probe: Probe) -> bool:
-    """Whether a resource that is about to be started runs nothing yet. What is degraded, paused or
-    not known may do its work: a start may mend it, and an undo is not to end it."""
-    return probe.status in (*_IS_DOWN, Status.NA) or probe.state == ContainerState.CRASHED
-
-
-async def _left_alone(start: Awaitable[Done]) -> Done:
-    """The start of something that was there before: whatever comes of it, there is no undo."""
-    try:
-        return replace(await start, started=())
-    except Silent as error:
-        raise LeftAlone(error.text, hint=error.hint, code=error.code) from error
-    except EncapError as error:
-        raise TakenBack(error.text, hint=error.hint, code=error.code) from error
+async def remember(means: Means, name: str, ended: Ended) -> None:
+    """What follows for a service from the end of an operation on it."""
+    facts, flags = means.facts.setdefault(name, {}), means.store.flags
+    expected = after(bool(facts.get("expected")), ended)
+    if expected != bool(facts.get("expected")):
+        facts["expected"] = expected
+        await flags.set(name, "expected", expected)
+    if starts_anew(ended) and facts.pop(RESTS, None):
+        await flags.clear(name, RESTS)
 
 
 def _never_undone(plan: Plan) -> Plan:
@@ -301,11 +218,3 @@ def _never_undone(plan: Plan) -> Plan:
 
 def is_whole(request: Request) -> bool:
     return not (request.selective or request.master or request.slave or request.slaves or request.to)
-
-
-def _with_share(container: Resource) -> Resource:
-    """A container of which only the first phase is waited for: its share of start_timeout."""
-    whole = container.options.get("start_timeout")
-    if not whole:
-        return container
-    return replace(container, options={**container.options, "start_timeout": whole * SHARES["up"]})

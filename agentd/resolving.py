@@ -13,13 +13,14 @@ from typing import Any
 from urllib.parse import quote
 
 from agentd.chaining import Means
-from agentd.core.errors import StorageTrouble
-from agentd.core.expectation import Ended, after
+from agentd.core.errors import EncapError, StorageTrouble
+from agentd.core.expectation import Ended
 from agentd.core.model import Service
 from agentd.core.status import Status
 from agentd.operation import Operation
 from agentd.operations import Operations
 from agentd.peers import Answer
+from agentd.performing import remember
 from agentd.registry import Held, Registry
 
 log = logging.getLogger("encap.node")
@@ -32,17 +33,26 @@ _NARROWING = ("rids", "tags", "subsets", "master", "slave", "slaves", "to")
 
 
 class Resolving:
-    """Resolves what is interrupted, one operation after the other."""
+    """Resolves what is interrupted: services side by side, those of one service in their order."""
 
     def __init__(self, registry: Registry, operations: Operations, means: Means) -> None:
         self._registry, self._operations, self._means = registry, operations, means
 
     async def all(self) -> None:
+        services: dict[str, list[Operation]] = {}
         for operation in self._operations.interrupted():
+            services.setdefault(operation.service, []).append(operation)
+        await asyncio.gather(*(self._one_after_the_other(each) for each in services.values()))
+
+    async def _one_after_the_other(self, operations: list[Operation]) -> None:
+        for operation in operations:
             try:
                 await self._resolve(operation)
             except StorageTrouble as error:
                 log.error("operation %s: not all of its end is saved: %s", operation.id, error.text)
+            except Exception as error:
+                log.exception("operation %s: what became of it cannot be found out", operation.id)
+                await self._operations.resolve(operation, "unknown", _inscrutable(error))
             await self._means.claims.finished(operation.id)
 
     async def _resolve(self, operation: Operation) -> None:
@@ -106,11 +116,7 @@ class Resolving:
     async def _remember(self, held: Held, operation: Operation, result: str) -> None:
         request = operation.document().get("request") or {}
         whole = not any(request.get(key) for key in _NARROWING)
-        facts = self._means.facts.setdefault(held.name, {})
-        expected = after(bool(facts.get("expected")), Ended(operation.action, result, whole))
-        if expected != bool(facts.get("expected")):
-            facts["expected"] = expected
-            await self._means.store.flags.set(held.name, "expected", expected)
+        await remember(self._means, held.name, Ended(operation.action, result, whole))
 
 
 def _asked(operation: Operation, service: Service, *, hypervisors_only: bool = False) -> list[str]:
@@ -134,6 +140,11 @@ def _runs(answer: object, operation: str) -> bool | None:
 def _is_for(document: object, operation: str) -> bool:
     origin = document.get("origin") if isinstance(document, Mapping) else None
     return isinstance(origin, Mapping) and origin.get("operation") == operation
+
+
+def _inscrutable(error: Exception) -> str:
+    why = error.text if isinstance(error, EncapError) else f"{type(error).__name__}: {error}"
+    return f"the daemon was interrupted; what became of it cannot be found out: {why}"
 
 
 def _without_service(operation: Operation) -> tuple[str, str]:

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 _RAISING = frozenset(("start", "restart", "switch", "migrate", "takeover", "giveback"))
 _LOWERING = frozenset(("stop", "shutdown", "delete"))
 
+RESTS = "rests"
+"""Kept with a service that is expected up and was not started since the machine booted: until
+then nothing of it is restarted by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -37,6 +41,11 @@ def after(expected: bool, ended: Ended) -> bool:
             return expected
         return ended.result == "succeeded"
     return expected
+
+
+def starts_anew(ended: Ended) -> bool:
+    """Whether the whole instance was started: what had rested since a boot is looked after again."""
+    return ended.whole and ended.action in _RAISING and ended.result == "succeeded"
 
 
 def expected_up(history: Iterable[Ended]) -> bool:

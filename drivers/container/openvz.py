@@ -1,14 +1,17 @@
-"""OpenVZ and Virtuozzo containers through vzctl and vzlist (legacy 3 and 4, and 7)."""
+"""OpenVZ through vzctl and vzlist (legacy 3 and 4, and 7), Virtuozzo also through prlctl."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
-from agentd.core.errors import NotFound
+from agentd.core.errors import NotSupported
+from agentd.core.keywords import Keyword
 from agentd.core.status import LogLine
-from drivers.base import ContainerState, Result
+from drivers.base import ContainerState, Host, Result
+from drivers.container import prlctl
 from drivers.container.tools import Listed, Seen, refused, unused, usable
 
 _STATES = {
@@ -28,9 +31,24 @@ NOT_RUNNING = 31
 class Openvz(Listed):
     """A container of OpenVZ: `name` is its number, its UUID or its name."""
 
-    KEYWORDS = (*Listed.KEYWORDS, *unused("rootfs", "template"))
+    KEYWORDS = (
+        *Listed.KEYWORDS,
+        Keyword(
+            "tool",
+            "vzctl: containers. prlctl: also the virtual machines of Virtuozzo.",
+            default="vzctl",
+            candidates=("vzctl", "prlctl"),
+        ),
+        *unused("rootfs", "template"),
+    )
     QUERY = ("vzlist", "-a", "-H", "-o", "ctid,status,onboot,name,ip")
     BUSY = (9,)
+
+    @classmethod
+    async def guests(cls, host: Host, options: Mapping[str, Any]) -> dict[str, Seen]:
+        if options.get("tool") == "prlctl":
+            return prlctl.read(await cls.ask(host, options, prlctl.QUERY))
+        return await super().guests(host, options)
 
     @classmethod
     def read(cls, answer: Result) -> dict[str, Seen]:
@@ -54,7 +72,9 @@ class Openvz(Listed):
         return found
 
     async def unlisted(self, listed: Mapping[str, Seen]) -> Seen:
-        answer = await self.look("vzctl", "status", self.name)
+        answer = await self.look(self._vz, "status", self.name)
+        if self._vz == "prlctl":
+            return prlctl.status(answer)
         said = _STATUS.fullmatch(answer.out)
         if answer.code or not said:
             raise refused("vzctl status", answer)
@@ -66,24 +86,22 @@ class Openvz(Listed):
         return Seen(_STATES[word], word)
 
     async def start_guest(self) -> None:
-        if self.seen.state is ContainerState.ABSENT:
-            raise NotFound(f"{self.name} is not defined here", hint="create it, or register its private area")
-        await self.change("vzctl", "start", self.name, timeout=float(self.options["start_timeout"]))
+        await self.change(self._vz, "start", self.name, timeout=float(self.options["start_timeout"]))
 
     async def shutdown_guest(self, seconds: float) -> None:
-        await self.change("vzctl", "stop", self.name, timeout=seconds)
+        await self.change(self._vz, "stop", self.name, timeout=seconds)
 
     async def kill_guest(self) -> None:
         if self.seen.word == "mounted":  # nothing runs in it any more
-            await self.change("vzctl", "umount", self.name)
+            await self.change(self._vz, "umount", self.name)
         else:
-            await self.change("vzctl", "stop", self.name, "--fast")
+            await self.change(self._vz, "stop", self.name, "--fast" if self._vz == "vzctl" else "--kill")
 
     async def pause(self) -> None:
-        await self.change("vzctl", "pause", self.name)
+        await self.change(self._vz, "pause", self.name)
 
     async def resume(self) -> None:
-        await self.change("vzctl", "resume", self.name)
+        await self.change(self._vz, "resume", self.name)
 
     async def notes(self) -> tuple[LogLine, ...]:
         found = []
@@ -97,16 +115,12 @@ class Openvz(Listed):
         return tuple(found)
 
     async def execute(self, *argv: str, stdin: bytes | None = None, timeout: float = 30) -> Result:
-        # vzctl joins its words and gives them to the guest's shell: quoted, they arrive as they are.
-        result = await self.host.probe(
-            self.tool(self.options, "vzctl"),
-            "exec2",
-            self.name,
-            shlex.join(argv),
-            stdin=stdin,
-            timeout=timeout,
-        )
-        if result.code == NOT_RUNNING and await self.state() is not ContainerState.UP:
+        # The tools give a line to the guest's shell: quoted, the words arrive as they are.
+        verb = "exec2" if self._vz == "vzctl" else "exec"
+        words = (self.tool(self.options, self._vz), verb, self.name, shlex.join(argv))
+        result = await self.host.probe(*words, stdin=stdin, timeout=timeout)
+        doubtful = result.code == NOT_RUNNING or (result.code and verb == "exec")
+        if doubtful and await self.state() is not ContainerState.UP:
             raise self.not_running()
         return result
 
@@ -114,11 +128,23 @@ class Openvz(Listed):
         await self.state()
         return self.seen.addresses
 
+    @property
+    def _vz(self) -> str:
+        return str(self.options["tool"])
+
     async def export(self) -> Mapping[str, str]:
+        self._only_vzctl()
         await self.state()
         file = f"{self.seen.id or self.name}.conf"
         return {file: await self.host.read(f"/etc/vz/conf/{file}")}
 
     async def define(self, files: Mapping[str, str]) -> None:
+        self._only_vzctl()
         file = next((name for name in files if _CONFIG.fullmatch(name)), "ID.conf")
         await self.host.write(f"/etc/vz/conf/{file}", self.only(files, file), 0o644)
+
+    def _only_vzctl(self) -> None:
+        if self._vz != "vzctl":
+            raise NotSupported(
+                f"{self.name} is defined by its private area", hint="make it known there: prlctl register"
+            )

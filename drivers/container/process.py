@@ -19,6 +19,9 @@ from drivers import processes
 from drivers.base import ContainerState, Result, StateUnknown
 from drivers.container.base import Container
 
+BEGUN = "begun\n"
+"""In place of the record of a process, until it is known which one it is."""
+
 
 class Process(Container):
     """An agent of its own on this machine: a group of processes and a folder. No isolation."""
@@ -54,13 +57,24 @@ class Process(Container):
             if await processes.marked(self.host, self.root):
                 return ContainerState.CRASHED
         elif await self.host.exists(self._record):
-            raise StateUnknown(f"{self._record} is not a record of a process")
+            begun = await self._is_begun()
+            if begun and await processes.marked(self.host, self.root):
+                # This daemon ended in between, unless a start has just come to its end.
+                return ContainerState.CRASHED if await self._is_begun() else await self.state()
+            if not begun and await processes.recall(self.host, self._record):
+                return await self.state()  # it was written just now
+            if not begun:
+                raise StateUnknown(f"{self._record} is not a record of a process")
         known = await self.host.exists(f"{self.root}/etc/encap/agentd.toml")
         return ContainerState.DOWN if known else ContainerState.ABSENT
 
     async def start_guest(self) -> None:
+        if await self._is_begun():
+            await processes.sweep(self.host, self.root)
         await self._write_settings()
         await self.host.make_directory(self.setting.run)
+        # Before there is a process: one that nobody knows of would be taken for no process.
+        await self.host.write(self._record, BEGUN)
         pid = await self.host.spawn(
             (*self.PROGRAM, "run", "--root", self.root),
             log=self.run_path("log"),
@@ -88,6 +102,10 @@ class Process(Container):
 
     async def pause(self) -> None:
         await self._signal(signal.SIGSTOP)
+        for _ in range(20):  # on a busy machine a moment passes until it stands still
+            if await self.state() is ContainerState.PAUSED:
+                return
+            await self.host.sleep(0.05)
 
     async def resume(self) -> None:
         await self._signal(signal.SIGCONT)
@@ -107,6 +125,13 @@ class Process(Container):
         except NotFound:
             return ()
         return tuple(line for line in text.split() if _is_loopback(line))
+
+    async def _is_begun(self) -> bool:
+        """Whether a start was begun of which it is not recorded which process it made."""
+        try:
+            return await self.host.read(self._record, 4096) == BEGUN
+        except NotFound:
+            return False
 
     @property
     def _record(self) -> str:

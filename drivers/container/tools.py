@@ -121,10 +121,15 @@ class Listed(Commanded):
 
     @classmethod
     async def guests(cls, host: Host, options: Mapping[str, Any]) -> dict[str, Seen]:
-        answer = await host.probe(cls.tool(options, cls.QUERY[0]), *cls.QUERY[1:])
+        return cls.read(await cls.ask(host, options, cls.QUERY))
+
+    @classmethod
+    async def ask(cls, host: Host, options: Mapping[str, Any], query: tuple[str, ...]) -> Result:
+        """The whole answer to a question that lists guests."""
+        answer = await host.probe(cls.tool(options, query[0]), *query[1:])
         if len(answer.out.encode()) >= WHOLE:
-            raise StateUnknown(f"{cls.QUERY[0]}: its list of guests is too long to be read")
-        return cls.read(answer)
+            raise StateUnknown(f"{query[0]}: its list of guests is too long to be read")
+        return answer
 
     @classmethod
     async def states(cls, host: Host, options: Mapping[str, Any]) -> Mapping[str, ContainerState]:
@@ -134,7 +139,7 @@ class Listed(Commanded):
         listed = await self.guests(self.host, self.options)
         self.seen = listed.get(self.name) or await self.unlisted(listed)
         if self.seen.state is ContainerState.UNKNOWN:
-            raise StateUnknown(f"{self.QUERY[0]}: {self.name} is {self.seen.word or '?'}, which is not known")
+            raise StateUnknown(f"{self.name} is {self.seen.word or '?'}, and that tells no state")
         return self.seen.state
 
     async def unlisted(self, listed: Mapping[str, Seen]) -> Seen:

@@ -26,7 +26,7 @@ listen = ["127.0.0.1:{port}"]
 join_listen = ["127.0.0.1:0"]
 status_interval = 1
 sync_interval = 2
-guest_silence = 3
+guest_silence = 7
 peer_timeout = 2
 """
 

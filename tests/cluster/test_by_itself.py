@@ -62,12 +62,15 @@ class Site:
         record = self._record(level)
         return [int(line) for line in record.read_text().split()] if record.exists() else []
 
-    def kill(self, level: str) -> None:
-        """End the application's process, once it has told that it was started."""
+    def pid(self, level: str) -> int:
+        """The application's process, once it has told that it was started."""
         root, name = (self.hv1.root, "app.0.pid") if level == "host" else (self.hv1.guest_root(), "app.1.pid")
         pid = int((root / "run/encap/services/web" / name).read_text().split()[0])
         until(lambda: pid in self.starts(level), f"{pid} has started")
-        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def kill(self, level: str) -> None:
+        os.kill(self.pid(level), signal.SIGKILL)
 
     def app(self, level: str) -> dict[str, Any]:
         """The row of the application in hv1's status."""
@@ -158,11 +161,11 @@ def test_a_freeze_ends_by_itself_at_both_levels(up: Site) -> None:
 def test_a_guest_that_lost_its_power_is_started_again_and_its_part_too(up: Site) -> None:
     before = up.hv1.guest_pid()
     up.kill("guest")
-    numbers = {level: len(up.starts(level)) for level in LEVELS}
+    number, host = len(up.starts("guest")), up.pid("host")
     os.kill(before, signal.SIGKILL)
-    until(lambda: len(up.starts("guest")) == numbers["guest"] + 1, "the guest's part is started again", 60)
+    until(lambda: len(up.starts("guest")) == number + 1, "the guest's part is started again", 60)
     assert up.hv1.guest_pid() != before
-    assert len(up.starts("host")) == numbers["host"]
+    assert up.pid("host") == host
     until(lambda: up.hv1.status()["avail"] == "up", "all is up again")
 
 

@@ -24,7 +24,7 @@ encapnodes = vm1
 [container#0]
 type = process
 name = vm1
-start_timeout = 20
+start_timeout = 120
 stop_timeout = 10
 
 [fs#0]
@@ -198,10 +198,12 @@ def broken(root: Path) -> Path:
 
 def test_a_start_whose_agent_never_answers_names_the_phase_and_is_undone(site: Site) -> None:
     settings = broken(site.hv1.guest_root())
+    site.hv1.ok("set", "web", "container#0.start_timeout=20")
     try:
         failed = site.hv1.svc("start", "web", "--node", "hv1", "--json")
     finally:
         settings.unlink()
+        site.hv1.ok("set", "web", "container#0.start_timeout=120")
     operation = json.loads(failed.stdout)
     assert failed.returncode == 1
     assert (operation["result"], operation["undone"]) == ("failed", True)

@@ -13,7 +13,7 @@ import pytest
 from agentd.acting import Actions
 from agentd.bus import Bus
 from agentd.chaining import Caller, Means
-from agentd.core.errors import InvalidRequest, NotFound, Silent
+from agentd.core.errors import InvalidRequest, NotFound, Refused, Silent
 from agentd.core.known import Known
 from agentd.core.model import Level, Resource, Service
 from agentd.core.plan import Request
@@ -29,6 +29,7 @@ class World:
     def __init__(self, store: Store) -> None:
         self.operations = Operations(store, LoopClock(), Bus(), "hv1")
         self.trouble: Exception | None = None
+        self.farmed = False
         self.over: list[str] = []
         doors: dict[str, Any] = dict.fromkeys(field.name for field in fields(Means))
         doors |= {"knowledge": self, "inspector": self, "claims": self, "clock": LoopClock(),
@@ -39,6 +40,8 @@ class World:
         if name not in ("web", "db"):
             raise NotFound(f"there is no service {name}")
         service = Service(name, "hv1", Level.HOST, ("hv1",), resources=(Resource("fs#1", "flag"),))
+        if self.farmed:
+            service = Service(name, "hv1", Level.ENCAP, ("vm2", "hv1"), resources=(Resource("fs#1", "flag"),))
         return SimpleNamespace(name=name, service=service)
 
     def here(self, held: Any) -> Known:
@@ -94,3 +97,23 @@ async def test_a_key_means_one_request_for_one_service(world: World) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await world.actions.act("db", Request("start"), caller)
     assert caught.value.code == "idempotency-mismatch"
+
+
+@pytest.mark.parametrize(("request_", "caller", "refused"), [
+    (Request("start"), Caller("root"), True),
+    (Request("startfs"), Caller("root"), True),
+    (Request("start", rids=("fs#1",)), Caller("root"), True),
+    (Request("restart"), Caller("root"), True),
+    (Request("stop"), Caller("root"), False),
+    (Request("start", local=True), Caller("root by hv1", origin=("hv1", "x")), False),
+    (Request("start", rids=("fs#1",), local=True), Caller("monitor", by_itself=True), False),
+])
+async def test_who_may_start_in_one_of_several_guests(
+    world: World, request_: Request, caller: Caller, refused: bool,
+) -> None:
+    world.farmed, world.trouble = True, Silent("it was not refused")
+    with pytest.raises((Refused, Silent)) as caught:
+        operation = await world.actions.act("web", request_, caller)
+        await operation.wait(5)
+        raise world.trouble  # that far it came
+    assert (caught.value.code == "not-from-here") is refused

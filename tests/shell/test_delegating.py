@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from agentd.core.errors import ActionFailed, Busy, EncapError, NotFound, Refused, Silent
+from agentd.core.errors import ActionFailed, Busy, EncapError, NotFound, Silent
 from agentd.core.plan import Request, Step, undo_of
 from agentd.delegating import Delegate
-from agentd.executor import Done, Ending, SkippedStep, TakenBack, UnknownStep
+from agentd.executor import Done, Ending, LeftOver, SkippedStep, TakenBack, UnknownStep
 
 from .agents import OURS, THEIRS, Memory, Other, done, operation
 
@@ -100,6 +100,39 @@ def test_a_busy_agent_is_waited_for_no_longer_than_the_steps_time(virtual) -> No
             await World(other, working=60.0).carry_out()
         assert caught.value.code == "busy"
         assert 60 <= other.now < 62
+
+    virtual(scenario())
+
+
+OLDER = "01J00000000000000000000000"
+
+
+def busy(number: str, action: str = "start", operation: str = "", **request: Any) -> Busy:
+    return Busy("busy", operation={"id": number, "action": action, "origin": {"operation": operation},
+                                   "request": {"action": action, **request}})
+
+
+@pytest.mark.parametrize(("running", "ending"), [
+    (busy(OLDER), SkippedStep(f"vm1 carries out start itself: operation {OLDER}")),
+    (busy(OLDER, nodes=["hv1"]), SkippedStep(f"vm1 carries out start itself: operation {OLDER}")),
+    (busy(OLDER, "stop"), "busy"),
+    (busy(OLDER, rids=["fs#1"]), "busy"),
+    (busy(THEIRS), Done(started=("fs#1", "app#1"))),
+    (busy(OLDER, operation=THEIRS), Done(started=("fs#1", "app#1"))),
+])
+def test_of_two_hypervisors_that_wait_for_one_another_the_younger_gives_way(
+    virtual, running: Busy, ending: Ending | str,
+) -> None:
+    async def scenario() -> None:
+        other = Other(*UP)
+        other.refusals = [running] * 3
+        world = World(other, rival=True)
+        if isinstance(ending, str):
+            with pytest.raises(TakenBack) as caught:
+                await world.carry_out()
+            assert caught.value.code == ending
+        else:
+            assert await world.carry_out() == ending
 
     virtual(scenario())
 
@@ -235,10 +268,10 @@ def test_a_cancel_does_not_end_the_undo_that_it_is_for(virtual) -> None:
 @pytest.mark.parametrize(("result", "problem", "raised"), [
     ("failed", {"code": "action-failed", "detail": "no such device", "undone": True}, TakenBack),
     ("failed", {"code": "action-failed", "detail": "no such device", "undone": None}, TakenBack),
-    ("failed", {"code": "action-failed", "detail": "no such device", "undone": False}, ActionFailed),
-    ("failed", {"code": "silent", "detail": "no such device", "undone": False}, ActionFailed),
-    ("failed", {"code": "refused", "detail": "no such device", "undone": False}, Refused),
-    ("failed", {"code": "interrupted", "detail": "no such device", "undone": None}, ActionFailed),
+    ("failed", {"code": "action-failed", "detail": "no such device", "undone": False}, LeftOver),
+    ("failed", {"code": "silent", "detail": "no such device", "undone": False}, LeftOver),
+    ("failed", {"code": "refused", "detail": "no such device", "undone": False}, LeftOver),
+    ("failed", {"code": "interrupted", "detail": "no such device", "undone": None}, LeftOver),
     ("cancelled", {"code": "action-failed", "detail": "no such device", "undone": True}, TakenBack),
     ("a lie", {"code": "x", "detail": "no such device", "undone": True}, TakenBack),
 ])
@@ -248,6 +281,7 @@ def test_how_it_ended_there_is_how_the_step_ended(
     with pytest.raises(EncapError, match="no such device") as caught:
         virtual(World(Other(*UP, result=result, **problem)).carry_out())
     assert type(caught.value) is raised
+    assert caught.value.code == problem["code"]
 
 
 def test_what_is_not_known_there_is_not_known_here(virtual) -> None:

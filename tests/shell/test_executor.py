@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from agentd.core.errors import ActionFailed, Silent
 from agentd.core.events import Happening, Kind
 from agentd.core.plan import Plan, Request, Step
-from agentd.executor import Done, Ending, LeftAlone, Outcome, SkippedStep, TakenBack, UnknownStep, execute
+from agentd.executor import (
+    Done,
+    Ending,
+    LeftAlone,
+    LeftOver,
+    Outcome,
+    SkippedStep,
+    TakenBack,
+    UnknownStep,
+    execute,
+)
 
 
 def step(number: int, *after: int, what: str = "", undo: str = "stop", **more: object) -> Step:
@@ -116,6 +126,18 @@ def test_one_failing_undo_does_not_keep_the_others_from_running(virtual) -> None
         assert (outcome.result, outcome.undone) == ("failed", False)
         assert world.began("stop") == [3, 2, 1]
         assert "undo failed: busy" in [h.text for h in world.told]
+
+    virtual(scenario())
+
+
+def test_what_another_node_could_not_take_back_is_not_undone(virtual) -> None:
+    async def scenario() -> None:
+        world = World({(2, "start"): LeftOver("fs#1 is busy")})
+        outcome = await world.run(plan(step(1, undo=""), step(2, undo="")))
+        assert (outcome.result, outcome.undone) == ("failed", False)
+        again = World({(2, "start"): LeftOver("fs#1 is busy")})
+        outcome = await again.run(plan(step(1), step(2, 1)))
+        assert (outcome.result, outcome.undone) == ("failed", True), "what has an undo here is undone from here"
 
     virtual(scenario())
 
@@ -252,6 +274,21 @@ def test_the_whole_is_verified_and_undone_when_it_is_not_good(virtual) -> None:
         outcome = await execute(plan(step(1)), world.perform, world.told.append, world.cancel, verify)
         assert (outcome.result, outcome.undone) == ("failed", True)
         assert world.began("stop") == [1]
+
+    virtual(scenario())
+
+
+def test_a_whole_that_cannot_be_told_is_unknown_and_nothing_is_taken_back(virtual) -> None:
+    async def verify() -> None:
+        raise Silent("whether web is up cannot be told")
+
+    async def scenario() -> None:
+        world = World()
+        outcome = await execute(plan(step(1)), world.perform, world.told.append, world.cancel, verify)
+        assert (outcome.result, outcome.undone) == ("unknown", None)
+        assert outcome.problem is not None
+        assert outcome.problem.text == "whether web is up cannot be told"
+        assert world.began("stop") == []
 
     virtual(scenario())
 

@@ -105,6 +105,32 @@ async def test_a_recycled_process_id_is_not_the_guest(guest: Process) -> None:
     os.kill(os.getpid(), 0)
 
 
+async def test_a_start_that_was_cut_short_leaves_no_guest_that_nobody_knows_of(guest: Process) -> None:
+    await guest.start()
+    await until_it_listens(guest)
+    first = await processes.recall(guest.host, guest.run_path("pid"))
+    Path(guest.run_path("pid")).write_text("begun\n")  # the daemon was killed before it wrote more
+    assert (await guest.probe()).state is ContainerState.CRASHED
+    await guest.start()
+    second = await processes.recall(guest.host, guest.run_path("pid"))
+    assert first is not None
+    assert second is not None
+    assert first.pid != second.pid
+    assert not await processes.alive(guest.host, first), "two agents with one root"
+    Path(guest.run_path("pid")).write_text("begun\n")
+    await guest.stop()
+    assert (await marked(guest), (await guest.probe()).state) == (0, ContainerState.DOWN)
+
+
+async def test_a_record_that_makes_no_sense_is_no_proof(guest: Process) -> None:
+    await guest.start()
+    record = Path(guest.run_path("pid"))
+    text = record.read_text()
+    record.write_text("nonsense\n")
+    assert (await guest.probe()).status is Status.UNDEF
+    record.write_text(text)
+
+
 async def test_a_killed_agent_is_a_crashed_guest_while_its_applications_live(guest: Process) -> None:
     await guest.start()
     await until_it_listens(guest)

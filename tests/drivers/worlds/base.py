@@ -27,6 +27,8 @@ class World(MemoryHost, ABC):
     """What its tools tell as the guest's address; empty: they tell none."""
     export: ClassVar[str] = ""
     """The file that defines a guest; empty: there is none that could travel."""
+    exporting: ClassVar[bool | None] = None
+    """Whether the type has the ability, where that is not told by `export`."""
     discards: ClassVar[bool] = False
     """Whether the tool can forget a guest's saved memory."""
     autostarts: ClassVar[bool] = False

@@ -71,8 +71,8 @@ class LxcWorld(World):
                 self.word = "RUNNING"
                 return Result(1, "", "lxc-start: c1: Container is already running\n")
             self.word, self.ready_at = "RUNNING", self.clock + self.starting_takes
-        elif tool == "lxc-unfreeze":
-            self.word = "RUNNING"
+        elif tool in ("lxc-freeze", "lxc-unfreeze"):
+            self.word = "FROZEN" if tool == "lxc-freeze" else "RUNNING"
         elif tool == "lxc-stop" and arguments[0] == "--nokill":
             if self.ignores_shutdown:
                 self.clock += float(arguments[2])

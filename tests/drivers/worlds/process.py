@@ -89,8 +89,8 @@ class ProcessWorld(World):
             self.left = False
             return True
         assert pid == 4711
-        if signal == 18:
-            self.letter = "S"
+        if signal in (18, 19):
+            self.letter = "S" if signal == 18 else "T"
         elif not (self.ignores_shutdown if signal == 15 else self.survives_kill):
             self.letter = ""
         return True
