@@ -26,7 +26,7 @@ listen = ["127.0.0.1:{port}"]
 join_listen = ["127.0.0.1:0"]
 status_interval = 1
 sync_interval = 2
-guest_silence = 7
+guest_silence = 4
 peer_timeout = 2
 """
 
@@ -144,7 +144,8 @@ class Machine:
         return self.root / "var/lib/encap/services" / service / f"{rid}.root"
 
     def guest_settings(self, node: str, service: str = "web", rid: str = "container.0", more: str = "") -> None:
-        """Settings of a guest that was not started yet: it looks every second, as hypervisors do here."""
+        """Settings of a guest that was not started yet: it looks every second, as hypervisors do here,
+        and so is never silent for as long as `guest_silence`."""
         folder = self.guest_root(service, rid) / "etc/encap"
         folder.mkdir(parents=True)
         text = f'node = "{node}"\nlisten = ["127.0.0.1:0"]\nstatus_interval = 1\n{more}'

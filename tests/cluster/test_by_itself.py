@@ -121,7 +121,7 @@ def test_a_resource_that_ends_is_started_again_as_often_as_it_may(up: Site, leve
     up.kill(level)
     number = len(up.starts(level))
     until(lambda: up.app(level)["status"] == "down", "it is down")
-    up.looks(3)
+    up.looks(2)
     assert (len(up.starts(level)), up.app(level)["status"]) == (number, "down")
     assert up.hv1.status()["avail"] == "warn"
     up.hv1.ok("start", "web", "--node", "hv1")
@@ -134,7 +134,7 @@ def test_nothing_is_started_again_while_it_is_frozen(up: Site, level: str) -> No
     up.kill(level)
     number = len(up.starts(level))
     until(lambda: up.app(level)["status"] == "down", "it is down")
-    up.looks(3)
+    up.looks(2)
     assert len(up.starts(level)) == number
     up.hv1.ok("thaw", "web")
     until(lambda: len(up.starts(level)) == number + 1, "it is started after the thaw")
@@ -143,7 +143,7 @@ def test_nothing_is_started_again_while_it_is_frozen(up: Site, level: str) -> No
 def test_nothing_is_started_again_after_a_stop(up: Site) -> None:
     up.hv1.ok("stop", "web")
     numbers = [len(up.starts(level)) for level in LEVELS]
-    up.looks(3)
+    up.looks(2)
     assert [len(up.starts(level)) for level in LEVELS] == numbers
     assert rows(up.hv1.status())["container#0"] == "down"
 
@@ -188,7 +188,7 @@ def test_a_boot_starts_what_is_to_be_started_at_boot(stopped: Site) -> None:
 def test_a_start_of_the_daemon_is_no_boot(stopped: Site) -> None:
     stopped.hv1.end()
     stopped.hv1.start(boot="another")
-    stopped.looks(3)
+    stopped.looks(2)
     assert rows(stopped.hv1.status())["container#0"] == "down"
 
 

@@ -47,6 +47,8 @@ def shared() -> Iterator[Pair]:
     """Two hypervisors and the seed's service, for tests that leave it stopped, or up at hv1."""
     with machines("hv1", "hv2") as (hv1, hv2):
         hv1.create(SEED)
+        hv1.guest_settings("vm1")
+        hv2.guest_settings("vm1")
         until(lambda: hv2.svc("status", "web").returncode == 0, "hv2 has the service")
         yield hv1, hv2
 

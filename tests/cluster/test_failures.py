@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +55,7 @@ class Site:
         self.fake.mkdir()
         hv1.create(SERVICE.format(fake=self.fake, python=sys.executable))
         until(lambda: hv2.svc("status", "web").returncode == 0, "hv2 has the service")
+        hv1.guest_settings("vm1")
 
     def order(self, *orders: str) -> None:
         (self.fake / "orders").write_text("".join(f"{each}\n" for each in orders))
@@ -188,21 +188,15 @@ def inside(machine: Machine, rid: str, kind: str, number: str) -> bool:
     return any(e["where"] == "vm1" and (e["what"], e["kind"]) == (rid, kind) for e in story["events"])
 
 
-def broken(root: Path) -> Path:
-    """The settings of a guest that is not there yet, which its agent will not accept."""
-    settings = root / "etc/encap/agentd.toml"
-    settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text("nonsense = 1\n")
-    return settings
-
-
 def test_a_start_whose_agent_never_answers_names_the_phase_and_is_undone(site: Site) -> None:
-    settings = broken(site.hv1.guest_root())
+    settings = site.hv1.guest_root() / "etc/encap/agentd.toml"
+    accepted = settings.read_text()
+    settings.write_text("nonsense = 1\n")
     site.hv1.ok("set", "web", "container#0.start_timeout=20")
     try:
         failed = site.hv1.svc("start", "web", "--node", "hv1", "--json")
     finally:
-        settings.unlink()
+        settings.write_text(accepted)
         site.hv1.ok("set", "web", "container#0.start_timeout=120")
     operation = json.loads(failed.stdout)
     assert failed.returncode == 1

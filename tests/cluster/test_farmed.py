@@ -49,6 +49,9 @@ class Farm:
         self.log.write_text("")
         self.guests = guests
         hypervisors[0].create(text + APP.format(log=self.log), name)
+        for machine in hypervisors:
+            for guest, rid in guests.items():
+                machine.guest_settings(guest, name, rid.replace("#", "."))
         until(lambda: all(m.svc("status", name).returncode == 0 for m in hypervisors), "all have it")
 
     def running(self) -> list[str]:

@@ -54,6 +54,7 @@ class Site:
         self.fake.mkdir()
         hv1.create(SERVICE.format(fake=self.fake, record=self._record, program=PROGRAM, python=sys.executable))
         until(lambda: hv2.svc("status", "web").returncode == 0, "hv2 has the service")
+        hv2.guest_settings("vm1")
 
     def order(self, *orders: str) -> None:
         (self.fake / "orders").write_text("".join(f"{each}\n" for each in orders))
@@ -94,6 +95,7 @@ def shared() -> Iterator[Site]:
 def site(shared: Site) -> Iterator[Site]:
     """The service is stopped, and its guest was enrolled by an earlier start."""
     if not shared.hv1.guest_root().exists():
+        shared.hv1.guest_settings("vm1")
         shared.hv1.ok("start", "web", "--node", "hv1")
         shared.hv1.ok("stop", "web")
     shared.forget()
@@ -154,6 +156,7 @@ def test_the_hypervisors_daemon_is_killed_in_a_phase_of_a_start(site: Site, phas
 
 def test_what_a_guest_that_was_never_enrolled_did_is_not_known(site: Site) -> None:
     shutil.rmtree(site.hv1.guest_root())
+    site.hv1.guest_settings("vm1")
     number = site.killed_in("reachable")
     site.hv1.start()
     operation = resolved(site.hv1, number)
