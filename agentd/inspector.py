@@ -58,6 +58,8 @@ class Inspector:
         self._clock, self._bus, self._types, self._facts = clock, bus, types, facts
         self.sights = Sights()
         self._seen: dict[str, dict[str, Observation]] = {}
+        self._round, self._rounds = 0, dict[tuple[str, str], int]()
+        # The number of the last round of probes, and of the one that each observation is from.
         self._room = asyncio.Semaphore(AT_ONCE)
 
     def driver(self, held: Held, resource: Resource) -> Driver | None:
@@ -75,12 +77,16 @@ class Inspector:
         wanted = set(rids) if rids is not None else None
         chosen = [r for r in held.service.resources if wanted is None or r.rid in wanted]
         before = self._statuses(name)
+        self._round = number = self._round + 1
         probes = await asyncio.gather(*(self._probe(held, r) for r in chosen))
         if self._registry.find(name) is None:
-            self._seen.pop(name, None)  # deleted meanwhile
+            self.forget(name)  # deleted meanwhile
             return
         seen = self._seen.setdefault(name, {})
         for resource, probe in zip(chosen, probes, strict=True):
+            if self._rounds.get((name, resource.rid), 0) > number:
+                continue  # a round that began later was quicker: what this one saw is old
+            self._rounds[name, resource.rid] = number
             seen[resource.rid] = self._observation(seen.get(resource.rid), probe)
         if wanted is None or self._statuses(name) != before:
             # Told even when nothing changed: a listener learns how fresh it is.
@@ -113,7 +119,8 @@ class Inspector:
 
     def forget(self, name: str) -> None:
         """The service is deleted."""
-        self._seen.pop(name, None)
+        for rid in self._seen.pop(name, ()):
+            self._rounds.pop((name, rid), None)
 
     def status(self, name: str) -> dict[str, Status]:
         """rid -> status, of what was probed."""

@@ -157,7 +157,14 @@ def guest_instances(documents: Sequence[Mapping[str, Any]], here: Iterable[str])
             if not isinstance(node, str) or node in here or row.get("disable"):
                 continue
             state = {"up": "up", "down": "down"}.get(row["status"], "undef")
-            container = "starting" if begun and state == "down" else state
             avail = "down" if state == "down" else _AVAIL.get(str(guest.get("avail")), "undef")
-            found[node] = GuestInstance(avail, container)
+            if begun and (state == "down" or _boots(row["status"], guest)):
+                avail, state = "down", "starting"
+            found[node] = GuestInstance(avail, state)
     return found
+
+
+def _boots(status: str, guest: Mapping[str, Any]) -> bool:
+    """Whether a container is on its way up, and nobody has heard of its guest yet. Both sides of two
+    starts are to make the same choice whenever they look; a claim proves what is supposed here."""
+    return status != Status.UNDEF and guest.get("agent") in ("absent", "enrolling", "down")

@@ -12,6 +12,7 @@ from agentd.chaining import Caller as Asking
 from agentd.core.errors import Forbidden, InvalidRequest
 from agentd.core.plan import Request as Wanted
 from agentd.core.planner import parse_tags
+from agentd.core.verbs import EDITING
 from agentd.node import Node
 from agentd.timers import stamp
 from api.auth import Caller, GuardedRoute, allow
@@ -24,6 +25,8 @@ from api.schemas import ClusterStatus, OperationDocument, PlanDocument, StatusDo
 router = APIRouter(prefix="/v1/services", tags=["Services"], route_class=GuardedRoute,
                    dependencies=[Depends(no_unknown_query)])
 LONGEST_WAIT = 3600.0
+EDITS = (*EDITING, "delete")
+"""Actions that change the configuration."""
 SUMMARY = '{"name", "node", "level", "avail", "overall", "topology", "frozen", "operation", "nodes",' \
           ' "flex_min", "instances": {node: avail}}'
 
@@ -90,6 +93,9 @@ async def asked_by(request: Request, body: ActionBody, caller: Caller, key: str)
         raise InvalidRequest(f"{caller.who} has to say for which of its operations it asks", code="no-origin")
     if body.until and not caller.node and body.until <= stamp(datetime.now(UTC)):
         raise InvalidRequest(f"until {body.until}: that is past")
+    if body.action in EDITS and not caller.has("editor", "hypervisor"):
+        raise Forbidden(f"{caller.who} is {caller.role}; {body.action} changes the configuration,"
+                        " which needs editor")
     origin = (body.origin.node, body.origin.operation) if body.origin is not None else ("", "")
     who = f"{body.origin.who} by {caller.who}" if body.origin is not None and body.origin.who else caller.who
     return Asking(who, key, await request.body(), body.reason, body.until, tuple(body.assume_down), origin)

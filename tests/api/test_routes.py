@@ -66,12 +66,12 @@ def application(peer: Peer | None) -> FastAPI:
     return app
 
 
-def answer(peer: Peer | None, method: str, path: str) -> httpx.Response:
+def answer(peer: Peer | None, method: str, path: str, action: str = "start") -> httpx.Response:
     async def call() -> httpx.Response:
         transport = httpx.ASGITransport(application(peer), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="https://hv1") as client:
             where = path.format(name="web", number="x", node_name="hv2")
-            body = {"action": "start"} if method == "post" else None
+            body = {"action": action} if method == "post" else None
             return await client.request(method, where, json=body)
 
     return asyncio.run(call())
@@ -96,6 +96,15 @@ def test_who_may_call_what(method: str, path: str, role: str) -> None:
     allowed = role in rule or (role in ORDER and ORDER.index(role) >= least)
     status = answer(None if role == "nobody" else certificate(role), method, path).status_code
     assert (status != 403) is allowed
+
+
+@pytest.mark.parametrize("role", [*ORDER, "hypervisor"])
+@pytest.mark.parametrize("action", ["start", "freeze", "clear", "enable", "disable", "delete"])
+def test_an_action_that_edits_the_configuration_is_for_those_who_may(action: str, role: str) -> None:
+    least = "editor" if action in ("enable", "disable", "delete") else "operator"
+    allowed = role == "hypervisor" or ORDER.index(role) >= ORDER.index(least)
+    found = answer(certificate(role), "post", "/v1/services/{name}/actions", action)
+    assert (found.status_code != 403) is allowed
 
 
 def test_root_is_admin_and_another_user_is_nobody() -> None:
