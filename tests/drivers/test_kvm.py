@@ -70,31 +70,15 @@ def test_a_number_that_is_not_known_is_no_state(number: int) -> None:
 
 
 class Pretended(MemoryHost):
-    """A host whose libvirt tells of c1 what the test says, and of its job."""
+    """A host whose libvirt tells of c1 what the test says."""
 
-    def __init__(self, seen: Seen, operation: int | Exception = 0) -> None:
+    def __init__(self, seen: Seen) -> None:
         super().__init__()
-        self.seen, self.operation = seen, operation
+        self.seen = seen
 
     async def work(self, call: Callable[[], T], *, key: str, timeout: float = 30, limit: int = 4) -> Any:
-        if key == "libvirt qemu:///system":
-            return {"c1": self.seen}
-        assert key == "libvirt qemu:///system c1"
-        if isinstance(self.operation, Exception):
-            raise self.operation
-        return self.operation
-
-
-@pytest.mark.parametrize(
-    ("operation", "state"),
-    [(5, "migrating"), (4, "migrating"), (9, "up"), (0, "up"), (StateUnknown("no job"), "up"),
-     (Silent("no answer"), "unknown")],
-)  # fmt: skip
-async def test_a_running_guest_with_a_job_is_asked_whether_it_migrates(
-    operation: int | Exception, state: str
-) -> None:
-    host = Pretended(Seen(1, 1, busy=True), operation)
-    assert (await make("container#1", "kvm", host, name="c1").probe()).state == state
+        assert key == "libvirt qemu:///system"
+        return {"c1": self.seen}
 
 
 async def test_a_guest_paused_by_its_storage_says_so() -> None:
@@ -181,6 +165,21 @@ async def test_a_start_that_libvirt_refuses_says_why(world: KvmWorld) -> None:
     world.domain.undefine()
     with pytest.raises(NotFound, match="c1"):
         await driver.start_guest()
+
+
+@pytest.mark.parametrize(("operation", "migrates"), [(5, True), (4, True), (9, False), (0, False)])
+async def test_a_guest_that_migrates_is_not_stopped_and_one_with_another_job_is(
+    world: KvmWorld, monkeypatch: pytest.MonkeyPatch, operation: int, migrates: bool
+) -> None:
+    world.put(ContainerState.UP)
+    monkeypatch.setattr(world.libvirt.virDomain, "jobStats", lambda *_: {"operation": operation})
+    if migrates:
+        with pytest.raises(ActionFailed, match="c1 is migrating") as caught:
+            await world.driver().stop()
+        assert caught.value.hint.endswith(f"virsh -c {URI} domjobabort c1")
+    else:
+        await world.driver().stop()
+    assert world.running() is migrates
 
 
 async def test_a_request_that_is_ignored_is_repeated(world: KvmWorld) -> None:

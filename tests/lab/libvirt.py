@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 from .commands import Result
@@ -21,6 +22,10 @@ cgroup_controllers = []
 stdio_handler = "file"
 """
 LIBVIRTD_CONF = """\
+host_uuid = "{uuid}"
+listen_tls = 0
+listen_tcp = 1
+auth_tcp = "none"
 unix_sock_group = "root"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
@@ -56,7 +61,7 @@ class Libvirt:
             hypervisor.run(["mkdir", "-p", place])
             hypervisor.run(["mount", "--bind", folder, place])
         (self.disk / "-etc-libvirt/qemu.conf").write_text(QEMU_CONF)
-        (self.disk / "-etc-libvirt/libvirtd.conf").write_text(LIBVIRTD_CONF)
+        (self.disk / "-etc-libvirt/libvirtd.conf").write_text(LIBVIRTD_CONF.format(uuid=uuid.uuid4()))
         if Path("/dev/kvm").exists():
             # One that is there and does not work would be tried again and again; a file on a
             # read-only mount is one that libvirt may not use.
@@ -66,7 +71,7 @@ class Libvirt:
         self.start()
 
     def start(self) -> None:
-        self.hypervisor.run(["libvirtd", "--daemon", "--pid-file", PID_FILE])
+        self.hypervisor.run(["libvirtd", "--daemon", "--listen", "--pid-file", PID_FILE])
         until(lambda: self.virsh("version", check=False).returncode == 0, "libvirtd answers", 30)
 
     def send(self, signal: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,10 +29,10 @@ DEADLINE = 10.0
 
 
 class Machine:
-    """hv1 with libvirtd and agentd; the services g1, deaf and other."""
+    """hv1 with libvirtd and agentd; the services g1, deaf and other. hv2 has a libvirtd only."""
 
-    def __init__(self, hv1: Hypervisor, kernel: Kernel) -> None:
-        self.hv1, self.libvirt = hv1, Libvirt(hv1, kernel)
+    def __init__(self, hv1: Hypervisor, hv2: Hypervisor, kernel: Kernel) -> None:
+        self.hv1, self.libvirt, self.other = hv1, Libvirt(hv1, kernel), Libvirt(hv2, kernel)
         self.libvirt.define("g1", ADDRESS)
         self.libvirt.define("deaf", "10.77.0.102", "deaf")
         settings = 'node = "hv1"\nstatus_interval = 1\n'
@@ -56,8 +57,8 @@ class Machine:
     def says(self, name: str = "g1") -> str:
         return "\n".join(line["text"] for line in self.container(name)["log"])
 
-    def driver(self, verb: str) -> str:
-        """What a verb of the driver gives, called by hand in that machine."""
+    def driver(self, verb: str, hypervisor: Hypervisor | None = None) -> str:
+        """What a verb of the driver gives, called by hand in a machine."""
         code = (
             "import asyncio; from pathlib import Path; from agentd.host import LocalHost\n"
             "from drivers.base import Setting; from drivers.container.kvm.driver import Kvm\n"
@@ -69,7 +70,7 @@ class Machine:
             f"    print(await {verb})\n"
             "asyncio.run(main())\n"
         )
-        return self.hv1.run(["python3", "-c", code]).stdout.strip()
+        return (hypervisor or self.hv1).run(["python3", "-c", code]).stdout.strip()
 
 
 def both(result: Result) -> str:
@@ -79,8 +80,8 @@ def both(result: Result) -> str:
 @pytest.fixture(scope="module")
 def machine(kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     # No image: nothing here is a container with the product in it.
-    with opened(ROOT / "build" / "lab", f"enc{time.time_ns() % 10**6}-kvm", Path("/nonexistent")) as lab:
-        yield Machine(lab.hypervisor("hv1"), kernel)
+    with opened(ROOT / "build" / "lab", f"enc{os.getpid()}-kvm", Path("/nonexistent")) as lab:
+        yield Machine(lab.hypervisor("hv1"), lab.hypervisor("hv2"), kernel)
 
 
 @pytest.fixture
@@ -206,6 +207,25 @@ def test_a_dead_libvirtd_leaves_the_guest_running_and_unknown(up: Machine) -> No
     up.hv1.run(["ping", "-c1", "-W2", ADDRESS])
     up.libvirt.start()
     until(lambda: up.container()["status"] == "up", "g1 is up", 20)
+
+
+def test_a_guest_that_migrates_is_left_alone_on_both_sides(up: Machine) -> None:
+    up.libvirt.wait_for_boot("g1")
+    there, log = up.other.hypervisor.address, up.hv1.disk / "migrate.log"
+    slowly = "--live --p2p --persistent --undefinesource --unsafe --bandwidth 1"
+    way = f"{slowly} g1 qemu+tcp://{there}/system --migrateuri tcp://{there}"
+    up.hv1.run(["sh", "-c", f"virsh -q -c {URI} migrate {way} > {log} 2>&1 &"])
+    arriving = ("domstate", "--reason", "g1")
+    until(lambda: "paused (migrating)" in up.other.virsh(*arriving, check=False).stdout, "it comes", 20)
+    refused = up.hv1.svc("stop", "g1")
+    assert refused.returncode != 0
+    assert "g1 is migrating, so it is not stopped" in both(refused)
+    assert up.libvirt.state("g1") == "running (booted)"
+    assert up.driver("kvm.state()", up.other.hypervisor) == "migrating"
+    up.libvirt.virsh("domjobabort", "g1")
+    until(lambda: up.other.virsh("domstate", "g1", check=False).returncode != 0, "it is gone over there", 20)
+    up.ok("stop", "g1")
+    assert up.libvirt.state("g1") == "shut off (shutdown)"
 
 
 def test_the_guest_outlives_the_agent(up: Machine) -> None:

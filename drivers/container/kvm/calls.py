@@ -18,24 +18,19 @@ from agentd.core.errors import ActionFailed, EncapError, NotFound
 from drivers.base import StateUnknown
 
 SHUTOFF_SAVED = 5
-CONTROL_JOB = 1
 BY_LEASE = 0
-ACTIVE = (1, 2, 3, 4, 6, 7)
-"""States of a guest that has a process: all but 0 (no state) and 5 (shut off)."""
-
 INACTIVE_WITH_SECRETS = 1 | 2
 """Flags of a definition: as it would be started next, with the passwords of its displays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What libvirt says of a guest. `state`, `reason`: its numbers; `busy`: a long job runs on it."""
+    """What libvirt says of a guest. `state`, `reason`: its numbers; `saved`: its memory lies on disk."""
 
     state: int
     reason: int
     autostart: bool = False
     saved: bool = False
-    busy: bool = False
 
 
 def look(uri: str) -> dict[str, Seen]:
@@ -50,8 +45,7 @@ def look(uri: str) -> dict[str, Seen]:
             if not (isinstance(state, int) and isinstance(reason, int)):
                 raise StateUnknown(f"libvirt {uri}: its answer tells no state of {name}")
             image = name in saved or (reason == SHUTOFF_SAVED and bool(domain.hasManagedSaveImage(0)))
-            busy = state in ACTIVE and _busy(library, domain)
-            found[name] = Seen(state, reason, name in autostart, image, busy)
+            found[name] = Seen(state, reason, name in autostart, image)
         return found
 
 
@@ -139,13 +133,6 @@ def _silence(library: Any) -> None:
 
 def _names(connection: Any, flag: int) -> set[str]:
     return {domain.name() for domain in connection.listAllDomains(flag)}
-
-
-def _busy(library: Any, domain: Any) -> bool:
-    try:
-        return bool(domain.controlInfo(0)[0] == CONTROL_JOB)
-    except library.libvirtError:  # it has ended meanwhile, or this libvirt cannot tell
-        return False
 
 
 def _said(error: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from agentd.core.errors import NotFound
+from agentd.core.errors import NotFound, Silent
 from drivers.base import Host, StateUnknown
 from drivers.container.kvm import calls, libvirt_guests
 from drivers.shared import Shared
@@ -22,6 +22,7 @@ QUERY_SECONDS = 10.0
 DEFINE_SECONDS = 60.0
 """The first definition that a libvirt checks makes it try out what each emulator here can do."""
 
+JOB_SECONDS = 5.0
 GUEST_PLACES = 3
 MIGRATIONS = (4, 5)
 """Numbers of the operations that are a migration, in and out."""
@@ -67,10 +68,10 @@ class Libvirt:
             self.forget()
 
     async def migrates(self) -> bool:
-        """Whether the job that runs on the guest is a migration."""
+        """Whether the guest is on its way to or from another machine, as far as libvirt can tell."""
         try:
-            return await self._work(partial(calls.job, self._uri, self._name)) in MIGRATIONS
-        except (StateUnknown, NotFound):  # the job has ended meanwhile
+            return await self._work(partial(calls.job, self._uri, self._name), JOB_SECONDS) in MIGRATIONS
+        except (Silent, NotFound):  # it has no job, or does not run, or a call of somebody hangs in it
             return False
 
     async def leases(self) -> list[str]:

@@ -71,10 +71,7 @@ class Kvm(Container):
 
     async def state(self) -> ContainerState:
         self._seen, self._warning = await self._libvirt.look()
-        state = state_of(self._seen)
-        if state is ContainerState.UP and self._seen and self._seen.busy and await self._libvirt.migrates():
-            return ContainerState.MIGRATING
-        return state
+        return state_of(self._seen)
 
     async def notes(self) -> tuple[LogLine, ...]:
         if self._seen is None:
@@ -94,6 +91,12 @@ class Kvm(Container):
 
     async def stop(self) -> None:
         self._libvirt.forget()
+        if await self.state() is ContainerState.UP and await self._libvirt.migrates():
+            # The list of guests does not show it where a guest comes from; it is up there until the end.
+            raise ActionFailed(
+                f"{self.name} is migrating, so it is not stopped",
+                hint=f"wait for its end, or virsh -c {self.options['uri']} domjobabort {self.name}",
+            )
         await super().stop()
 
     async def start_guest(self) -> None:
