@@ -97,7 +97,7 @@ class Change:
         try:
             await self._means.readiness.bring_up(
                 self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True,
-                cancelling=self._operation.cancelling)
+                cancelling=self._operation.cancelling, asked=False)
         except EncapError as error:
             emit(Happening(Kind.LOG, f"{error.text}; going on"))
 
