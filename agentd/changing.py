@@ -12,6 +12,7 @@ from agentd.chaining import Found, Means
 from agentd.core.errors import ActionFailed, EncapError, NotSupported, Silent, StorageTrouble
 from agentd.core.events import Happening, Kind
 from agentd.core.model import Resource
+from agentd.core.placement import relocatable
 from agentd.core.plan import Step
 from agentd.core.status import Probe, Status
 from agentd.executor import Done, Emit, LeftAlone, SkippedStep, TakenBack
@@ -89,15 +90,16 @@ class Change:
             emit(Happening(Kind.LOG, f"{error.text}; going on"))
 
     async def _reach(self, step: Step, emit: Emit) -> None:
-        """A guest of which the plan asks nothing (another one is chosen) is brought in step all the
-        same; when that fails, the start of its container has not."""
+        """A guest of which the plan asks nothing is brought in step all the same; when that fails,
+        the start of its container has not. Unless another guest is chosen, its part is still to
+        come: a container that was started again has lost it."""
         guest = self._held.service.guest(step.what)
         if guest is None or not guest.resources or any(s.where == guest.node for s in self._planned.values()):
             return
         try:
             await self._means.readiness.bring_up(
                 self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True,
-                cancelling=self._operation.cancelling, asked=False)
+                cancelling=self._operation.cancelling, asks=relocatable(guest))
         except EncapError as error:
             emit(Happening(Kind.LOG, f"{error.text}; going on"))
 

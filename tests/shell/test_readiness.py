@@ -57,9 +57,9 @@ class World:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def bring_up(self, *, fresh: bool = True, timeout: float = 100.0) -> None:
+    async def bring_up(self, *, fresh: bool = True, timeout: float = 100.0, asks: bool = True) -> None:
         await self.readiness.bring_up(held(timeout), GUEST, lambda phase: self.phases.append((self.now, phase)),
-                                      fresh=fresh, cancelling=self.cancelling)
+                                      fresh=fresh, cancelling=self.cancelling, asks=asks)
 
     # the doors
 
@@ -193,6 +193,15 @@ def test_a_boot_that_is_none_is_not_told(virtual, boot: Any) -> None:
         world = World()
         world.answer = {"boot_id": boot}
         await world.bring_up()
+        assert world.told == [("woken", "vm1")]
+
+    virtual(scenario())
+
+
+def test_a_boot_about_which_nobody_does_anything_stays_to_be_dealt_with(virtual) -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.bring_up(asks=False)
         assert world.told == [("woken", "vm1")]
 
     virtual(scenario())
