@@ -102,10 +102,12 @@ class Means:
 class Found:
     """What an operation must not take back, as it was found before. `started`: the containers
     that it started itself, in which nothing was up; `inside`: by the id of a guest's step, the
-    resources that were not proven down in it."""
+    resources that were not proven down in it. `left`: the nodes of which the plan leaves
+    something alone, for a reason that it tells."""
 
     started: set[str] = field(default_factory=set)
     inside: dict[int, frozenset[str]] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
 
 
 class Chain:

@@ -90,14 +90,15 @@ class Change:
 
     async def _reach(self, step: Step, emit: Emit) -> None:
         """A guest of which the plan asks nothing (another one is chosen) is brought in step all the
-        same; when that fails, the start of its container has not."""
+        same; when that fails, the start of its container has not. One that the plan does not speak
+        of, in a start of the container alone, is still to be started where it is expected up."""
         guest = self._held.service.guest(step.what)
         if guest is None or not guest.resources or any(s.where == guest.node for s in self._planned.values()):
             return
         try:
             await self._means.readiness.bring_up(
                 self._held, guest, lambda phase: emit(Happening(Kind.PHASE, phase)), fresh=True,
-                cancelling=self._operation.cancelling)
+                cancelling=self._operation.cancelling, dealt_with=guest.node in self._found.left)
         except EncapError as error:
             emit(Happening(Kind.LOG, f"{error.text}; going on"))
 

@@ -46,6 +46,7 @@ class Performer:
     async def carry_out(self, plan: Plan, request: Request) -> Outcome:
         """Run a plan, and remember what follows from its end."""
         self._planned = {step.id: step for step in plan.steps}
+        self._found.left.update(left.where for left in plan.skipped)
         for left in plan.skipped:
             self._tell(Happening(Kind.SKIPPED, left.why, where=left.where, what=left.what))
         if self._spans_hypervisors(plan):

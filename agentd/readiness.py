@@ -41,10 +41,10 @@ class Readiness:
         self._enrolling, self._push, self._met, self._clock = enrolling, push, met, clock
 
     async def bring_up(self, held: Held, guest: Guest, tell: TELL, *, fresh: bool,
-                       cancelling: asyncio.Event) -> None:
+                       cancelling: asyncio.Event, dealt_with: bool = True) -> None:
         """Until the agent of a guest answers and holds its view. `fresh`: its container was
         just started, so that it may take its time; so may one that has not answered yet. `tell`
-        gets the name of each phase.
+        gets the name of each phase. `dealt_with`: after that its part is started, or is not to be.
 
         Raises Silent or ActionFailed with the name of the phase that did not end in time, and
         Refused soon after `cancelling` is set.
@@ -58,7 +58,7 @@ class Readiness:
         tell("agent")
         began = self._clock.monotonic()
         await phase("agent answers", whole * SHARES["agent"] + ENROL_AFTER,
-                    lambda: self._answers(home, began))
+                    lambda: self._answers(home, began, dealt_with))
         tell("config")
         await phase("config in step", whole * SHARES["config"] + CALL_TIMEOUT,
                     lambda: self._push(held, guest), once=True)
@@ -112,7 +112,7 @@ class Readiness:
             raise Silent(f"{host}:{port}: {str(error) or 'no answer'}") from error
         writer.close()
 
-    async def _answers(self, home: Home, began: float) -> None:
+    async def _answers(self, home: Home, began: float, dealt_with: bool) -> None:
         """The agent answers a call that only our cluster can make; it is enrolled where it was not."""
         node = home.guest.node
         driver = self._guests.driver(home)
@@ -126,7 +126,7 @@ class Readiness:
         await self._guests.locate(node)
         told = await self._peers.ask(node, "GET", "/v1/node", timeout=CALL_TIMEOUT)
         boot = told.get("boot_id") if isinstance(told, Mapping) else None
-        if isinstance(boot, str) and 0 < len(boot) <= 64:
+        if dealt_with and isinstance(boot, str) and 0 < len(boot) <= 64:
             await self._met(home.held.name, node, boot)
         self._subscriptions.heard(node)
         self._subscriptions.wake(node)
