@@ -173,7 +173,7 @@ def test_a_guest_whose_container_was_stopped_and_started_gets_its_part_again(up:
     up.hv1.ok("stopcontainer", "web")
     number = len(up.starts("guest"))
     up.hv1.ok("startcontainer", "web")
-    until(lambda: len(up.starts("guest")) == number + 1, "the guest's part is started again")
+    until(lambda: len(up.starts("guest")) == number + 1, "the guest's part is started again", 60)
     until(lambda: up.hv1.status()["avail"] == "up", "all is up again")
 
 
