@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.core.model import Guest, Resource
+from agentd.core.placement import relocatable
 from agentd.core.status import LogLine, Status
 from agentd.core.status_row import Row, displayed, in_avail, line, row
 
@@ -132,11 +133,6 @@ def _unheard(resource: Resource, told: Mapping[str, Any] | None, silence: float 
     age = None if told["age"] is None else told["age"] + late
     return row(resource, Status.UNDEF, last=last, label=told["label"], age=age,
                observed_at=told["observed_at"] or "", source="last-known")
-
-
-def relocatable(guest: Guest) -> bool:
-    """Whether the encap level is failover over several guests, this one among them."""
-    return guest.topology == "failover" and len(guest.nodes) > 1
 
 
 def choose(branches: Sequence[tuple[Guest, Row]]) -> str:
