@@ -211,6 +211,8 @@ class Chain:
             except HeldElsewhere as error:
                 holder = error.details.get("holder")
                 chosen = holder.get("to") if isinstance(holder, Mapping) else ""
+                if not chosen and not error.details.get("silent"):
+                    chosen = await self._means.knowledge.up_elsewhere(self._held)
                 if isinstance(chosen, str) and chosen:
                     self._means.knowledge.chose(self._held, chosen)
                     return SkippedStep(f"{chosen} is the chosen one")

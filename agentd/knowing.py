@@ -39,6 +39,12 @@ class Knowledge:
         here = {guest.node for guest in held.service.hosted}
         self._chosen[held.name] = "" if node in here else node
 
+    async def up_elsewhere(self, held: Held) -> str:
+        """The guest of another hypervisor in which the one instance is up, asked now; "" for none."""
+        documents, _silences = await self.instances(held, refresh=False)
+        found = guest_instances(documents, {guest.node for guest in held.service.hosted})
+        return next((node for node, instance in found.items() if instance.avail == "up"), "")
+
     async def look(self, registry: Iterable[Held]) -> None:
         """Hear again from the other hypervisors where there is a choice among guests."""
         for held in list(registry):

@@ -23,6 +23,7 @@ INSIDE = (Resource("fs#1", "flag", encap=True), Resource("app#1", "simple", enca
 CONTAINER = Resource("container#0", "process", options={"start_timeout": 60.0, "stop_timeout": 10.0})
 START = Step(1, "vm1", "start", "web", undo="stop", request=Request("start", local=True),
              touches=("fs#1", "app#1"))
+STOP = Step(1, "vm1", "stop", "web", request=Request("stop", local=True), touches=("fs#1", "app#1"))
 STARTS_CONTAINER = Step(0, "hv1", "start", "container#0", undo="stop")
 
 
@@ -54,13 +55,15 @@ class World:
                  service: Any = None, steps: tuple[Step, ...] = (START,)) -> None:
         self.other, self.ready, self.claimed = other, ready, claimed
         self.memory, self.unbelieved = Memory(), ""
+        self.given = 0
         self.document: Mapping[str, Any] | None = None
         other.timeout, other.heard = 3.0, {}  # type: ignore[attr-defined]
         doors: dict[str, Any] = dict.fromkeys(field.name for field in fields(Means))
         doors |= {
             "settings": lambda: SimpleNamespace(guest_silence=15.0), "clock": LoopClock(), "peers": other,
             "readiness": self, "claims": self, "subscriptions": self,
-            "knowledge": SimpleNamespace(chose=lambda held, node: None)}
+            "knowledge": self}
+        self.elsewhere, self.chosen = "", ""
         self.operation = operation(self.memory)
         self.found = Found()
         self.chain = Chain(service or held(), Caller("alice"), Means(**doors), self.operation,
@@ -74,6 +77,15 @@ class World:
     async def take(self, *_: Any) -> None:
         if self.claimed:
             raise self.claimed
+
+    def chose(self, held: Any, node: str) -> None:
+        self.chosen = node
+
+    async def up_elsewhere(self, held: Any) -> str:
+        return self.elsewhere
+
+    async def give(self, held: Any, guest: Guest) -> None:
+        self.given += 1
 
     def agent(self, node: str) -> str:
         return "answering"
@@ -107,6 +119,26 @@ def test_a_claim_that_was_not_got_leaves_nothing_to_undo(virtual) -> None:
             await world.hand_over()
         assert caught.value.code == "held-elsewhere"
         assert world.other.requests == []
+
+    virtual(scenario())
+
+
+def test_a_claim_that_is_refused_since_another_guest_has_it_up_is_waited_for_no_longer(virtual) -> None:
+    async def scenario() -> None:
+        world = World(Agent(), claimed=HeldElsewhere("vm2 is up on hv2"), service=held("failover", "vm1", "vm2"))
+        world.elsewhere = "vm2"
+        assert await world.hand_over() == SkippedStep("vm2 is the chosen one")
+        assert (world.chosen, world.other.now) == ("vm2", 1.0)
+
+    virtual(scenario())
+
+
+def test_a_guest_that_does_not_know_the_service_gets_its_view_before_it_is_stopped(virtual) -> None:
+    async def scenario() -> None:
+        world = World(Agent())
+        world.other.refusals = [NotFound("there is no service web on vm1", code="service-not-found")]
+        await world.hand_over(STOP)
+        assert (world.given, len(world.other.requests)) == (1, 2)
 
     virtual(scenario())
 
