@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from agentd.bus import Bus
 from agentd.core.config import Document, parse
 from agentd.core.errors import EditConflict, InvalidRequest, NotFound, Refused
 from agentd.core.keywords import Types
+from agentd.core.known import IS_DOWN
 from agentd.core.model import Level, Service
+from agentd.core.routing import SILENT, all_nodes
+from agentd.core.status import Status
 from agentd.core.validation import validate
 from agentd.inspector import Inspector
+from agentd.knowing import Knowledge
 from agentd.registry import Held, Registry
 from agentd.replicator import Replicator
 from agentd.store import Store
@@ -26,12 +30,15 @@ log = logging.getLogger("encap.config")
 
 
 class Configurations:
-    """The texts of this node's services, as people and actions change them."""
+    """The texts of this node's services, as people and actions change them. `members`: the other
+    hypervisors of the cluster."""
 
     def __init__(self, registry: Registry, store: Store, inspector: Inspector, replicator: Replicator,
-                 bus: Bus, types: Types) -> None:
+                 knowledge: Knowledge, members: Callable[[], Collection[str]], bus: Bus,
+                 types: Types) -> None:
         self._registry, self._store, self._inspector = registry, store, inspector
-        self._replicator, self._bus, self._types = replicator, bus, types
+        self._replicator, self._knowledge, self._members = replicator, knowledge, members
+        self._bus, self._types = bus, types
 
     # --- from the files
 
@@ -98,6 +105,8 @@ class Configurations:
             return {**answer, "diff": _difference(name, held.text if held else "", text)}
         if held is not None and held.hash == fresh.hash:
             return {**answer, "told": [], "not_told": []}
+        if held is not None:
+            await self._check_lost(held, fresh)
         number = await self._store.revisions.append(
             name, fresh.hash, text, origin=fresh.service.node, author=who, base=held.hash if held else "",
             number=held.revision + 1 if held else 0)
@@ -145,6 +154,22 @@ class Configurations:
         await self._store.flags.clear(name)
         self._inspector.forget(name)
         self._bus.publish("gone", name)
+
+    async def _check_lost(self, held: Held, fresh: Held) -> None:
+        """Raises Refused when a hypervisor is left out on which the instance is not proven down: it
+        would not be asked any more before a start elsewhere. One that is no member is gone."""
+        here = held.service.node
+        lost = [node for node in all_nodes(held.service) if node not in all_nodes(fresh.service)
+                and (node == here or node in self._members())]
+        if not lost or held.service.level is not Level.HOST:
+            return
+        known = await self._knowledge.everywhere(held, refresh=True)
+        for node in lost:
+            avail = known.peers.get(node, SILENT)
+            if avail not in (*IS_DOWN, Status.NA):
+                raise Refused(f"{held.name} is {avail} on {node}, which the new text leaves out",
+                              code="not-down", hint="stop it there first; a node that is gone for good:"
+                              f" svc node remove {node}")
 
     async def _catch_up(self, name: str) -> None:
         """An editor may have saved the file a moment ago: no change through the API undoes that."""

@@ -246,7 +246,8 @@ def _assemble(force: InForce, store: Store, host: LocalHost, facts: dict[str, di
     claims = Claims(lambda: force.settings.node, store.claims, store.audit, peers,
                     Looking(registry, inspector, knowledge, peers, subscriptions),
                     lambda number: state_of(operations, number))
-    configurations = Configurations(registry, store, inspector, replicator, bus, types)
+    configurations = Configurations(registry, store, inspector, replicator, knowledge, members.others, bus,
+                                    types)
     means = Means(force, inspector, host, store, clock, facts, knowledge, guests, readiness, subscriptions,
                   peers, claims, configurations, lambda service: monitor.begun(service))
     actions = Actions(registry, operations, means)

@@ -165,6 +165,19 @@ def test_a_stop_goes_to_where_the_service_is(up: Pair) -> None:
     assert rows(hv1.status())["container#0"] == "down"
 
 
+def test_no_edit_leaves_out_the_node_where_the_service_is(up: Pair) -> None:
+    hv1, hv2 = up
+    refused = hv2.svc("set", "web", "DEFAULT.nodes=hv2")
+    assert refused.returncode == 6
+    assert "web is up on hv1, which the new text leaves out" in refused.stderr
+    hv1.ok("stop", "web")
+    hv1.ok("set", "web", "DEFAULT.nodes=hv1")
+    until(lambda: hv2.status()["level"] == "none", "hv2 has learnt that it is left out")
+    hv1.ok("set", "web", "DEFAULT.nodes=hv1 hv2")
+    until(lambda: hv2.status()["level"] == "host", "hv2 is back")
+    until(lambda: rows(hv1.status())["sync#i0"] == "up", "all in step")
+
+
 def test_one_view_of_all_nodes(up: Pair) -> None:
     hv1, hv2 = up
     document = hv2.status("web", "--cluster")
