@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from agentd.core.claims import Claim, encap_instance_name, order
-from agentd.core.errors import EncapError, HeldElsewhere, NotFound, Silent
+from agentd.core.errors import EncapError, HeldElsewhere, Silent
 from agentd.core.events import Happening, Kind
 from agentd.core.known import IS_DOWN
 from agentd.core.model import Guest
@@ -152,14 +152,7 @@ class Chain:
             patience = self._means.peers.timeout
         working = float(options.get("start_timeout" if starts else "stop_timeout") or 240.0)
         try:
-            try:
-                ending = await self._delegated(step, working=working, silent=patience)
-            except NotFound:
-                if not step.action.startswith(("stop", "shutdown")):
-                    raise
-                # It never got its view, or lost it. With it, it can tell what runs in it, and stop that.
-                await self._means.readiness.give(self._held, guest)
-                ending = await self._delegated(step, working=working, silent=patience)
+            ending = await self._delegated(step, working=working, silent=patience)
         except Silent:
             raise
         except EncapError as error:

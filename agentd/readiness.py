@@ -63,10 +63,6 @@ class Readiness:
         await phase("config in step", whole * SHARES["config"] + CALL_TIMEOUT,
                     lambda: self._push(held, guest), once=True)
 
-    async def give(self, held: Held, guest: Guest) -> None:
-        """Make a guest whose agent answers hold its view; raises as `bring_up`."""
-        await self._push(held, guest)
-
     async def _phase(self, guest: Guest, cancelling: asyncio.Event, name: str, seconds: float,
                      attempt: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
         """Try until it succeeds, at most `seconds`; with `once` only silence is tried again."""

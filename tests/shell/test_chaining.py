@@ -23,7 +23,6 @@ INSIDE = (Resource("fs#1", "flag", encap=True), Resource("app#1", "simple", enca
 CONTAINER = Resource("container#0", "process", options={"start_timeout": 60.0, "stop_timeout": 10.0})
 START = Step(1, "vm1", "start", "web", undo="stop", request=Request("start", local=True),
              touches=("fs#1", "app#1"))
-STOP = Step(1, "vm1", "stop", "web", request=Request("stop", local=True), touches=("fs#1", "app#1"))
 STARTS_CONTAINER = Step(0, "hv1", "start", "container#0", undo="stop")
 
 
@@ -55,7 +54,6 @@ class World:
                  service: Any = None, steps: tuple[Step, ...] = (START,)) -> None:
         self.other, self.ready, self.claimed = other, ready, claimed
         self.memory, self.unbelieved = Memory(), ""
-        self.given = 0
         self.document: Mapping[str, Any] | None = None
         other.timeout, other.heard = 3.0, {}  # type: ignore[attr-defined]
         doors: dict[str, Any] = dict.fromkeys(field.name for field in fields(Means))
@@ -83,9 +81,6 @@ class World:
 
     async def up_elsewhere(self, held: Any) -> str:
         return self.elsewhere
-
-    async def give(self, held: Any, guest: Guest) -> None:
-        self.given += 1
 
     def agent(self, node: str) -> str:
         return "answering"
@@ -129,16 +124,6 @@ def test_a_claim_that_is_refused_since_another_guest_has_it_up_is_waited_for_no_
         world.elsewhere = "vm2"
         assert await world.hand_over() == SkippedStep("vm2 is the chosen one")
         assert (world.chosen, world.other.now) == ("vm2", 1.0)
-
-    virtual(scenario())
-
-
-def test_a_guest_that_does_not_know_the_service_gets_its_view_before_it_is_stopped(virtual) -> None:
-    async def scenario() -> None:
-        world = World(Agent())
-        world.other.refusals = [NotFound("there is no service web on vm1", code="service-not-found")]
-        await world.hand_over(STOP)
-        assert (world.given, len(world.other.requests)) == (1, 2)
 
     virtual(scenario())
 
