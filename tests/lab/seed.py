@@ -50,7 +50,7 @@ tags = encap
 
 [app]
 """
-INTERVALS = {"status_interval": "1", "sync_interval": "3", "guest_silence": "4", "peer_timeout": "2"}
+INTERVALS = {"status_interval": "1", "sync_interval": "3", "guest_silence": "6", "peer_timeout": "2"}
 
 
 class Seed:
