@@ -94,9 +94,15 @@ class Seed:
     def in_guest(self, *words: str, check: bool = True) -> Result:
         return self.vm1.run(list(words), check=check)
 
+    def idle(self) -> None:
+        """Wait for the end of what a hypervisor does with the service, also by itself."""
+        for hypervisor in (self.hv1, self.hv2):
+            until(lambda hv=hypervisor: self.status(hv)["operation"] is None, "no operation", 60)  # type: ignore[misc]
+
     def stopped(self) -> Seed:
         """The same with the service down, whatever the test before left."""
         self.vm1.run(["systemctl", "kill", "-s", "CONT", "agentd"], check=False)
+        self.idle()
         self.ok(self.hv1, "thaw", NAME)
         self.ok(self.hv1, "stop", NAME)
         return self

@@ -168,6 +168,7 @@ def test_a_guest_that_reboots_gets_its_part_started_again(seed: Seed) -> None:
     until(lambda: starts(seed) == 1, "the application runs again", 60)
     until(lambda: seed.status()["avail"] == "up", "all is up", 60)
     assert guest_of(seed.status())["agent"] == "answering"
+    seed.idle()
     seed.ok(seed.hv1, "freeze", NAME)
     seed.in_guest("systemctl", "reboot", check=False)
     until(lambda: rows(seed.status())["vm1 app#1"] == "down", "it came back without", 60)
