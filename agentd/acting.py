@@ -6,13 +6,10 @@ is held elsewhere. What another agent asks for is accepted first, since that age
 
 from __future__ import annotations
 
-import logging
-
 from agentd.chaining import Caller, Means
 from agentd.core.errors import EncapError, Refused
 from agentd.core.known import Known
 from agentd.core.model import Level, Service
-from agentd.core.placement import chosen_guest
 from agentd.core.plan import Plan, Request
 from agentd.core.planner import plan as plan_here
 from agentd.core.routing import plan_cluster
@@ -23,8 +20,6 @@ from agentd.operation import Operation, Origin
 from agentd.operations import Operations
 from agentd.performing import Performer
 from agentd.registry import Held, Registry
-
-log = logging.getLogger("encap.node")
 
 _FRESH = ("stop", "shutdown", "restart", "delete")
 """Verbs whose targets are found by a fresh look; a start is made safe by its claim."""
@@ -100,10 +95,6 @@ class Actions:
         known = await self._known(held, request)
         plan = self._planned(held, request, known, caller.assume_down)
         operation.plan_is(plan.document())
-        starting = {step.what for step in plan.own if step.action == "start"}
-        chosen = chosen_guest(held.service, known, starting) if starting else None
-        if chosen is not None and chosen.node:
-            self._means.knowledge.chose(held, chosen.node)
         performer = Performer(held, caller, self._means, operation)
         await performer.claim(plan)
         return performer, plan

@@ -51,13 +51,13 @@ class Configurations:
             if held is not None and held.revision == 0:
                 await self._number(held)
 
-    async def look(self) -> list[str]:
-        """Take in what an editor changed; the names of those services. One stat a file."""
+    async def look(self) -> None:
+        """Take in what an editor changed. One stat a file."""
         fresh, gone = self._registry.changed()
-        taken = [name for name in fresh if await self.take_in(name)]
+        for name in fresh:
+            await self.take_in(name)
         for name in gone:
             log.warning("the file of %s is gone; its last text is in force until a restart", name)
-        return taken
 
     async def take_in(self, name: str) -> bool:
         """Take in the file of one service; False when it is not good, or nothing new."""

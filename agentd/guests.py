@@ -6,7 +6,6 @@ The address of a guest comes from the configuration or from the driver, never fr
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ from agentd.registry import Held, Registry
 from agentd.settings import PORT, parse_address, show_address
 from agentd.subscription import Subscriptions
 from drivers.base import Addressable, Driver
-
-log = logging.getLogger("encap.guests")
 
 CALL_TIMEOUT = 3.0
 
